@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "decompose.hpp"
+
+#include <string>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// Options of `asvd`.
+struct asvd_options {
+    nsvd::whitening whitening =
+        nsvd::whitening::cholesky;  ///< diagonal: ASVD-0, cholesky: ASVD-I, eigen: ASVD-II
+    double alpha = 0.5;             ///< exponent of ASVD-0, ≥ 0
+    nsvd::statistic statistic = nsvd::statistic::mean;  ///< of ASVD-0: mean or largest |x| of a channel
+    double blend = 0.0;  ///< μ of `C + μ·(tr C / n)·I`, ≥ 0, for ASVD-I and II
+};
+
+namespace detail {
+
+/// Throws unless W and the calibration belong to one layer.
+template <matrix W, real_scalar Scalar>
+void require_features(const W& w, const calibration<Scalar>& calib, const char* where) {
+    with_expression(w, [&](const auto& e) {
+        if (index{e.cols()} != calib.features())
+            throw error(std::string(where) + ": W is " + shape_text(index{e.rows()}, index{e.cols()}) +
+                        " but calib has " + std::to_string(calib.features()) + " features");
+    });
+    require_tokens(calib, where);
+}
+
+/// The metric that `asvd_options` and `nested_options` describe.
+template <real_scalar Scalar, class Options>
+[[nodiscard]] metric activation_metric(const calibration<Scalar>& calib, const Options& options) {
+    if (options.whitening == nsvd::whitening::diagonal)
+        return diagonal_metric(calib, options.alpha, options.statistic);
+    return gram_metric(calib, options.whitening, options.blend);
+}
+
+}  // namespace detail
+
+/// Activation-aware SVD: the best rank-k approximation `W′ = Q Qᵀ W` of `W` (`m×n`) for the inputs that the
+/// calibration has seen.
+///
+/// - `whitening::cholesky` (ASVD-I of 2503.17101, SVD-LLM 2403.07378) and `eigen` (ASVD-II) minimise
+///   `‖(W − W′) X‖_F` exactly: `Q` leads the left singular vectors of `W S`, `S Sᵀ = C = X Xᵀ`. They differ
+///   by rounding only; `blend` = μ adds `μ (tr C / n) ‖W − W′‖²` to what is minimised.
+/// - `whitening::diagonal` (ASVD, 2312.05821) minimises `‖(W − W′) diag(s)‖_F`, `s_i = (mean |x_i|)^alpha`.
+///
+/// Cost of `decompose` and of one factorization of C (n³/3 flops; 9n³ for `eigen` or a singular C). To share
+/// that among layers with the same input, build the metric once (`gram_metric`) and call `decompose`. Throws
+/// `nsvd::error` as `decompose` does, and if the calibration has other features than `W` has columns or no
+/// tokens.
+template <matrix W, real_scalar Scalar, rank_policy Policy>
+[[nodiscard]] low_rank<detail::factor_scalar_t<W>> asvd(const W& w, const calibration<Scalar>& calib,
+                                                        const Policy& policy,
+                                                        const asvd_options& options = {}) {
+    detail::require_features(w, calib, "asvd");
+    return decompose(w, {stage{detail::activation_metric(calib, options), 1.0}}, policy, "asvd");
+}
+
+}  // namespace nsvd::inline NSVD_ABI

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+/// The one mechanism under all methods: stages, each a metric or a column selection with a share of the rank.
+#pragma once
+
+#include "interpolative.hpp"
+#include "low_rank.hpp"
+#include "metric.hpp"
+#include "rank/policy.hpp"
+#include "solver/deflated_eigen.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// A stage that takes columns of the residual by interpolative decomposition, as in NID (2503.17101).
+struct column_selection {};
+
+/// One stage: what it optimises, and the fraction of the rank it is given. Stage i of rank k gives
+/// floor(share·k + ½) directions, the first at least 1, the last whatever is left.
+struct stage {
+    std::variant<nsvd::metric, column_selection> by;
+    double share = 1.0;
+};
+
+namespace detail {
+
+/// W through a metric with nothing left to project out.
+struct stage_operand {
+    Eigen::MatrixXd values;  ///< (W − Q Qᵀ W) S, scaled
+    int exponent = 0;
+    double floor = 0.0;  ///< singular values at or below are rounding of W S
+};
+
+template <class Real>
+class projection_builder {
+public:
+    projection_builder(const scaled_matrix& w, double scalar_eps) : w_(w), scalar_eps_(scalar_eps) {
+        basis_.resize(w_.values.rows(), 0);
+    }
+
+    /// Runs all stages. `known` is the rank if it needs no spectrum, else `choose(spectrum)` is asked.
+    void run(std::span<const stage> stages, std::optional<index> known,
+             const std::function<index(const spectrum&)>& choose, const char* where);
+
+    /// `left` (`m×k`) and `right` (`k×n`), in the units of the data.
+    [[nodiscard]] std::pair<Eigen::MatrixXd, Eigen::MatrixXd> factors() const;
+
+    decomposition_info info;
+
+private:
+    /// A column stage: where its block of `left` and `right` comes from.
+    struct column_block {
+        index first;
+        Eigen::MatrixXd columns;
+        Eigen::MatrixXd coefficients;
+    };
+
+    [[nodiscard]] shape full_shape() const { return {w_.values.rows(), w_.values.cols()}; }
+    [[nodiscard]] index given() const { return basis_.cols(); }
+    [[nodiscard]] stage_operand operand(const metric& m) const;
+    void append(Eigen::MatrixXd directions);
+    void worsen(status s) { info.status = std::max(info.status, s); }
+    void describe(const deflated_eigen<Real>& solver, const stage_operand& a, const metric& m);
+    index run_columns(index wanted);
+
+    const scaled_matrix& w_;
+    double scalar_eps_;
+    Eigen::MatrixXd basis_;  ///< Q so far
+    std::vector<column_block> columns_;
+};
+
+template <class Real>
+stage_operand projection_builder<Real>::operand(const metric& m) const {
+    stage_operand a;
+    a.values = m.is_identity() ? w_.values : m.factor().apply_right(w_.values);
+    if (a.values.size() == 0) return a;
+    a.exponent = binary_exponent(a.values.cwiseAbs().maxCoeff());
+    a.values *= std::ldexp(1.0, -a.exponent);
+    a.floor = rounding_floor(a.values.rows(), w_.values.cols(), a.values.norm());
+    project_out(a.values, basis_);
+    return a;
+}
+
+/// Adds directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was small
+/// against `W` only a second projection makes them so in floating point.
+template <class Real>
+void projection_builder<Real>::append(Eigen::MatrixXd directions) {
+    if (given() > 0) {
+        project_out(directions, basis_);
+        orthonormalize<Real>(directions);
+    }
+    const index before = given();
+    basis_.conservativeResize(Eigen::NoChange, before + directions.cols());
+    basis_.rightCols(directions.cols()) = directions;
+}
+
+template <class Real>
+void projection_builder<Real>::describe(const deflated_eigen<Real>& solver, const stage_operand& a,
+                                        const metric& m) {
+    const index n = w_.values.cols();
+    info.solver = std::string(solver.name());
+    info.spectrum.setZero(full_shape().full_rank());
+    info.spectrum.head(solver.spectrum().size()) = solver.spectrum();
+    const double largest = info.spectrum(0);
+    const double least = std::max(a.floor * a.floor, largest * 4.0 * scalar_eps_ * scalar_eps_);
+    info.numerical_rank = std::max<index>((info.spectrum.array() > least).count(), 0);
+    for (double& value : info.spectrum)
+        value = std::ldexp(value, 2 * (a.exponent + w_.exponent));
+    if (m.rank(n) < n) worsen(status::singular_metric);
+    if (info.numerical_rank < std::min(w_.values.rows(), m.rank(n))) worsen(status::rank_deficient);
+}
+
+template <class Real>
+index projection_builder<Real>::run_columns(index wanted) {
+    Eigen::MatrixXd residual = w_.values;
+    const double floor = rounding_floor(residual.rows(), residual.cols(), residual.norm());
+    project_out(residual, basis_);
+    const pivoted_qr qr(residual, floor, wanted);
+    Eigen::MatrixXd columns(residual.rows(), wanted);
+    for (index j = 0; j < wanted; ++j)
+        columns.col(j) = residual.col(qr.pivots()[static_cast<std::size_t>(j)]);
+    columns_.push_back({given(), columns, qr.coefficients(wanted)});
+    if (qr.steps() < wanted) worsen(status::rank_deficient);
+    // Dependent columns span nothing new; Householder QR completes the basis in their place.
+    columns.rightCols(wanted - qr.steps()).setZero();
+    append(std::move(columns));
+    return wanted;
+}
+
+template <class Real>
+void projection_builder<Real>::run(std::span<const stage> stages, std::optional<index> known,
+                                   const std::function<index(const spectrum&)>& choose, const char* where) {
+    using clock = std::chrono::steady_clock;
+    const auto seconds_since = [](clock::time_point t) {
+        return std::chrono::duration<double>(clock::now() - t).count();
+    };
+    const clock::time_point start = clock::now();
+    std::optional<index> k = known;
+
+    // The filler: directions that no metric says anything about are taken from I.
+    std::vector<stage> all(stages.begin(), stages.end());
+    all.push_back({metric(), 1.0});
+    for (std::size_t i = 0; i < all.size() && (!k || given() < *k); ++i) {
+        const clock::time_point begin = clock::now();
+        const stage& current = all[i];
+        const bool last = i + 1 >= stages.size();
+        const auto wanted = [&] { return stage_rank(current.share, i == 0, last, *k, given()); };
+        stage_info done;
+        done.share = current.share;
+        if (std::holds_alternative<column_selection>(current.by)) {
+            if (!k)
+                throw error(std::string(where) +
+                            ": a policy that looks at the spectrum needs a metric first");
+            done.metric = "columns";
+            done.solver = "pivoted QR";
+            done.columns = true;
+            if (wanted() == 0) continue;
+            done.rank = run_columns(wanted());
+        } else {
+            const metric& m = std::get<metric>(current.by);
+            done.metric = m.name();
+            if (!m.converged()) worsen(status::not_converged);
+            if (k && i > 0 && wanted() == 0) continue;
+            stage_operand a = operand(m);
+            const index limit = std::min<index>(a.values.rows(), a.values.cols());
+            const deflated_eigen<Real> solver(std::move(a.values), a.floor,
+                                              k ? std::min(limit, wanted()) : limit);
+            done.solver = std::string(solver.name());
+            if (!solver.converged()) worsen(status::not_converged);
+            if (i == 0) describe(solver, a, m);
+            if (!k)
+                k = choose(
+                    {.leading = {info.spectrum.data(), static_cast<std::size_t>(info.spectrum.size())}});
+            done.rank = std::min(wanted(), solver.resolved());
+            if (done.rank < wanted()) worsen(status::rank_deficient);
+            append(solver.leading(done.rank));
+        }
+        done.seconds = seconds_since(begin);
+        if (i < stages.size() || done.rank > 0) info.stages.push_back(std::move(done));
+    }
+    if (given() < *k) {
+        // Beyond rank(W): any orthonormal completion, which adds nothing to W′.
+        stage_info done;
+        done.metric = "completion";
+        done.solver = "Householder QR";
+        done.rank = *k - given();
+        Eigen::MatrixXd completed = Eigen::MatrixXd::Zero(w_.values.rows(), *k);
+        completed.leftCols(given()) = basis_;
+        orthonormalize<Real>(completed);
+        basis_.conservativeResize(Eigen::NoChange, *k);
+        basis_.rightCols(done.rank) = completed.rightCols(done.rank);
+        info.stages.push_back(std::move(done));
+    }
+    info.seconds = seconds_since(start);
+}
+
+template <class Real>
+std::pair<Eigen::MatrixXd, Eigen::MatrixXd> projection_builder<Real>::factors() const {
+    std::pair<Eigen::MatrixXd, Eigen::MatrixXd> result{basis_,
+                                                       multiply(basis_, op::transpose, w_.values, op::none)};
+    const double unit = std::ldexp(1.0, w_.exponent);
+    result.second *= unit;
+    for (const column_block& block : columns_) {
+        result.first.middleCols(block.first, block.columns.cols()) = block.columns * unit;
+        result.second.middleRows(block.first, block.columns.cols()) = block.coefficients;
+    }
+    return result;
+}
+
+inline void check_stages(std::span<const stage> stages, index n, const char* where) {
+    if (stages.empty()) throw error(std::string(where) + ": no stages");
+    double sum = 0.0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+        const std::string name = std::string(where) + ": stage " + std::to_string(i + 1);
+        if (!(stages[i].share >= 0.0 && stages[i].share <= 1.0))
+            throw error(name + ": share = " + text(stages[i].share) + " is outside [0, 1]");
+        if (i + 1 < stages.size()) sum += stages[i].share;
+        const metric* const m = std::get_if<metric>(&stages[i].by);
+        if (m != nullptr && !m->is_identity() && m->factor().size() != n)
+            throw error(name + ": the metric is for " + std::to_string(m->factor().size()) +
+                        " features but W has " + std::to_string(n) + " columns");
+    }
+    if (sum > 1.0 + 1e-12)
+        throw error(std::string(where) + ": the shares of all stages but the last sum to " + text(sum) +
+                    " > 1");
+}
+
+}  // namespace detail
+
+/// Decomposes `W` (`m×n`) by any list of stages: `W′ = Q Qᵀ W` with orthonormal `Q = [Q₁ Q₂ …]`, where `Q_i`
+/// is the leading left singular subspace of `(W − Σ_{j<i} Q_j Q_jᵀ W) S_i` for the metric `S_i S_iᵀ` of stage
+/// i, or spans the columns that stage i selects from that residual.
+///
+/// `svd`, `asvd` and `nested` are this with one or two stages; a stage per calibration domain is a natural
+/// use of more. All arithmetic is in double; `W` is copied once. Cost: per metric stage the product `W S` and
+/// an eigenproblem of the smaller side of `W` (see solver/deflated_eigen.hpp), per column stage 4mn flops a
+/// column.
+///
+/// Throws `nsvd::error` if `W` is empty or not finite, a metric has another size than `W` has columns, a
+/// share is outside [0, 1] or they sum to more than 1, or the rank is outside [1, min(m, n)]. Numerical
+/// trouble is in `info.status`.
+template <matrix W, rank_policy Policy>
+[[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
+                                                             const Policy& policy,
+                                                             const char* where = "decompose") {
+    using scalar = detail::factor_scalar_t<W>;
+    const detail::scaled_matrix scaled = detail::read_scaled(w, (std::string(where) + ": W").c_str());
+    const shape s{scaled.values.rows(), scaled.values.cols()};
+    detail::check_stages(stages, s.cols, where);
+    std::optional<index> known;
+    if constexpr (shape_policy<Policy>)
+        known = detail::choose_rank(
+            policy, s, [] { return spectrum{}; }, where);
+    detail::projection_builder<double> builder(scaled,
+                                               static_cast<double>(std::numeric_limits<scalar>::epsilon()));
+    builder.run(
+        stages, known,
+        [&](const spectrum& values) {
+            return detail::choose_rank(
+                policy, s, [&] { return values; }, where);
+        },
+        where);
+    auto [left, right] = builder.factors();
+    low_rank<scalar> result;
+    result.left = left.template cast<scalar>();
+    result.right = right.template cast<scalar>();
+    result.info = std::move(builder.info);
+    return result;
+}
+
+/// The same with the stages written in place: `decompose(W, {{metric, 0.9}, {other, 0.1}}, rank{64})`.
+template <matrix W, rank_policy Policy>
+[[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::initializer_list<stage> stages,
+                                                             const Policy& policy,
+                                                             const char* where = "decompose") {
+    return decompose(w, std::span<const stage>(stages.begin(), stages.size()), policy, where);
+}
+
+}  // namespace nsvd::inline NSVD_ABI

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+/// Interpolative decomposition: a few columns of a matrix, and coefficients that give the others from them.
+#pragma once
+
+#include "detail/pivoted_qr.hpp"
+#include "matrix.hpp"
+#include "rank/policy.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// `A ≈ A_J T`: k columns `J` of an `m×n` matrix and coefficients `T` (`k×n`) with `T(:, J) = I`.
+struct interpolative_decomposition {
+    std::vector<index> columns;    ///< J, in the order of the pivots
+    Eigen::MatrixXd coefficients;  ///< T, `k×n`
+    double error = 0.0;            ///< `‖A − A_J T‖_F / ‖A‖_F`; 0 for A = 0
+    index numerical_rank = 0;      ///< independent columns found; less than k only where `A` has no more
+    nsvd::status status = nsvd::status::ok;
+
+    [[nodiscard]] index rank() const noexcept { return static_cast<index>(columns.size()); }
+};
+
+/// Interpolative decomposition of an `m×n` matrix by column-pivoted QR (Businger-Golub pivoting; coefficients
+/// are bounded in practice, not in theory). 4mnk flops, in double; one copy of `A`.
+///
+/// The rank is picked by any rank policy; one that looks at the spectrum sees the energy `‖R(i, :)‖_F²` that
+/// each further column takes out of `A`, so that `tolerance` bounds the error that is reached. Throws
+/// `nsvd::error` for an empty or non-finite matrix or a rank outside [1, min(m, n)].
+template <matrix A, rank_policy Policy>
+[[nodiscard]] interpolative_decomposition interpolative(const A& a, const Policy& policy) {
+    detail::scaled_matrix scaled = detail::read_scaled(a, "interpolative: a");
+    const shape s{scaled.values.rows(), scaled.values.cols()};
+    const double norm = scaled.values.norm();
+    index most = s.full_rank();
+    if constexpr (shape_policy<Policy>)
+        most = detail::choose_rank(
+            policy, s, [] { return spectrum{}; }, "interpolative");
+    const detail::pivoted_qr qr(std::move(scaled.values), detail::rounding_floor(s.rows, s.cols, norm), most);
+    index k = most;
+    Eigen::VectorXd energies;
+    if constexpr (!shape_policy<Policy>) {
+        energies = qr.energies();
+        for (double& e : energies)
+            e = std::ldexp(e, 2 * scaled.exponent);
+        const auto values = [&] {
+            return spectrum{.leading = {energies.data(), static_cast<std::size_t>(energies.size())}};
+        };
+        k = detail::choose_rank(policy, s, values, "interpolative");
+    }
+    interpolative_decomposition result;
+    result.columns.assign(qr.pivots().begin(), qr.pivots().begin() + k);
+    result.coefficients = qr.coefficients(k);
+    result.numerical_rank = qr.steps();
+    result.error = norm > 0.0 ? std::sqrt(qr.squared_error(std::min(k, qr.steps()))) / norm : 0.0;
+    if (qr.steps() < most) result.status = status::rank_deficient;
+    return result;
+}
+
+}  // namespace nsvd::inline NSVD_ABI

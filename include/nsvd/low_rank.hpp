@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+/// The result of a decomposition: two factors, and what was done to get them.
+#pragma once
+
+#include "detail/blas.hpp"
+#include "detail/pivoted_qr.hpp"
+#include "matrix.hpp"
+
+#include <Eigen/Core>
+
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// What one stage of a decomposition did.
+struct stage_info {
+    std::string metric;  ///< name of the metric, or "columns" for an interpolative stage
+    std::string solver;  ///< what computed it
+    index rank = 0;      ///< directions (or columns) that it gave
+    double share = 1.0;  ///< the share of the rank it was to give
+    bool columns =
+        false;  ///< interpolative: the factors hold columns and coefficients with an identity block
+    double seconds = 0.0;  ///< wall time
+};
+
+/// What a decomposition did.
+struct decomposition_info {
+    nsvd::status status = nsvd::status::ok;
+    std::string solver;  ///< of the first stage
+    /// Squared singular values of `W S` in the metric `S Sᵀ` of the first stage, descending, min(m, n) of
+    /// them, in the units of the data. The squared weighted error of the first stage at rank j is the sum
+    /// from j on.
+    Eigen::VectorXd spectrum;
+    index numerical_rank = 0;  ///< singular values of `W S` above rounding, in the first stage
+    double seconds = 0.0;      ///< wall time of the whole call
+    std::vector<stage_info> stages;
+};
+
+/// A rank-k approximation `W′ = left · right` of an `m×n` matrix, with `left` `m×k` and `right` `k×n`.
+///
+/// From `svd`, `asvd` and `nested`, `W′ = Q Qᵀ W` with `left = Q` orthonormal; with an interpolative stage
+/// the columns of `left` that belong to it are columns of a residual, and `right` has an identity block
+/// there.
+template <class Scalar>
+requires std::same_as<Scalar, float> || std::same_as<Scalar, double>
+struct [[nodiscard]] low_rank {
+    using scalar = Scalar;
+    using factor = detail::dense_matrix<Scalar>;
+
+    factor left;
+    factor right;
+    decomposition_info info{};
+
+    [[nodiscard]] index rows() const noexcept { return left.rows(); }
+    [[nodiscard]] index cols() const noexcept { return right.cols(); }
+    /// k, the columns of `left`.
+    [[nodiscard]] index rank() const noexcept { return left.cols(); }
+
+    /// Numbers that have to be stored: `k(m + n)`, less the `j×j` identity block of an interpolative stage of
+    /// rank j.
+    [[nodiscard]] index parameters() const noexcept {
+        index count = left.size() + right.size();
+        for (const stage_info& s : info.stages)
+            if (s.columns) count -= s.rank * s.rank;
+        return count;
+    }
+
+    /// `W′` itself, `m×n`; 2mnk flops.
+    [[nodiscard]] factor dense() const {
+        return detail::multiply<Scalar>(left, detail::op::none, right, detail::op::none);
+    }
+
+    /// `W′ x` for a vector or an `n×t` matrix of any scalar, in the factors: 2k(m + n)t flops.
+    /// Throws `nsvd::error` if x does not have n rows.
+    template <matrix X>
+    [[nodiscard]] auto operator*(const X& x) const {
+        if constexpr (detail::eigen_matrix<X>) {
+            // A vector stays one in the type.
+            using result =
+                Eigen::Matrix<Scalar, Eigen::Dynamic, X::ColsAtCompileTime == 1 ? 1 : Eigen::Dynamic>;
+            return result(apply(x));
+        } else {
+            return apply(x);
+        }
+    }
+
+    /// The same decomposition at a smaller rank, without another solve: each stage gives up its last
+    /// directions, so that the shares of the stages stay what they are. With one stage that is exactly the
+    /// decomposition of rank k. Throws `nsvd::error` unless 1 ≤ k ≤ `rank()`.
+    [[nodiscard]] low_rank truncate(index k) const;
+
+private:
+    template <matrix X>
+    [[nodiscard]] factor apply(const X& x) const {
+        return detail::with_expression(x, [this](const auto& expression) {
+            if (expression.rows() != cols())
+                throw error("low_rank * x: x is " +
+                            detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
+                            " but W is " + detail::shape_text(rows(), cols()));
+            using detail::op;
+            const factor columns = expression.template cast<Scalar>();
+            return detail::multiply<Scalar>(
+                left, op::none, detail::multiply<Scalar>(right, op::none, columns, op::none), op::none);
+        });
+    }
+};
+
+namespace detail {
+
+/// Ranks of the stages for a total rank of k. Stage i gives floor(share_i·k + ½), the first at least 1, the
+/// last whatever is left.
+[[nodiscard]] inline index stage_rank(double share, bool first, bool last, index k, index given) {
+    if (last) return k - given;
+    const auto wanted = static_cast<index>(std::floor(share * static_cast<double>(k) + 0.5));
+    return std::min(k - given, first ? std::max<index>(wanted, 1) : wanted);
+}
+
+}  // namespace detail
+
+template <class Scalar>
+requires std::same_as<Scalar, float> || std::same_as<Scalar, double> low_rank<Scalar>
+low_rank<Scalar>::truncate(index k)
+const {
+    if (k < 1 || k > rank())
+        throw error("truncate: k = " + std::to_string(k) + " is outside [1, " + std::to_string(rank()) + "]");
+    low_rank result{factor(rows(), k), factor(k, cols()), info};
+    std::vector<stage_info>& stages = result.info.stages;
+    if (stages.empty()) {
+        result.left = left.leftCols(k);
+        result.right = right.topRows(k);
+        return result;
+    }
+    // A stage may have fewer directions than its share of k wants: the next one with some to spare steps in.
+    index given = 0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+        const index available = stages[i].rank;
+        stages[i].rank = std::min(
+            available, detail::stage_rank(stages[i].share, i == 0, i + 1 == stages.size(), k, given));
+        given += stages[i].rank;
+    }
+    for (std::size_t i = 0; i < stages.size() && given < k; ++i) {
+        const index extra = std::min(k - given, info.stages[i].rank - stages[i].rank);
+        stages[i].rank += extra;
+        given += extra;
+    }
+    index from = 0;
+    index to = 0;
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+        const index had = info.stages[i].rank;
+        const index has = stages[i].rank;
+        result.left.middleCols(to, has) = left.middleCols(from, has);
+        result.right.middleRows(to, has) = right.middleRows(from, has);
+        if (stages[i].columns && has < had && has > 0) {
+            // Columns that go are expressed by those that stay: B₂ ≈ B₁ C, so T₁ ← T₁ + C T₂.
+            const Eigen::MatrixXd columns = left.middleCols(from, had).template cast<double>();
+            const double floor = detail::rounding_floor(columns.rows(), had, columns.norm());
+            const detail::pivoted_qr qr(columns, floor, has, has);
+            // coefficients() follows the order of the pivots.
+            const Eigen::MatrixXd by_pivot = qr.coefficients(has).rightCols(had - has);
+            Eigen::MatrixXd c(has, had - has);
+            for (index j = 0; j < has; ++j)
+                c.row(qr.pivots()[static_cast<std::size_t>(j)]) = by_pivot.row(j);
+            const Eigen::MatrixXd dropped = right.middleRows(from + has, had - has).template cast<double>();
+            const Eigen::MatrixXd added = detail::multiply(c, detail::op::none, dropped, detail::op::none);
+            result.right.middleRows(to, has) += added.template cast<Scalar>();
+        }
+        from += had;
+        to += has;
+    }
+    return result;
+}
+
+/// `auto [left, right] = d`.
+template <std::size_t I, class Scalar>
+[[nodiscard]] const auto& get(const low_rank<Scalar>& d) noexcept {
+    if constexpr (I == 0)
+        return d.left;
+    else
+        return d.right;
+}
+template <std::size_t I, class Scalar>
+[[nodiscard]] auto& get(low_rank<Scalar>& d) noexcept {
+    if constexpr (I == 0)
+        return d.left;
+    else
+        return d.right;
+}
+template <std::size_t I, class Scalar>
+[[nodiscard]] auto get(low_rank<Scalar>&& d) noexcept {
+    if constexpr (I == 0)
+        return std::move(d.left);
+    else
+        return std::move(d.right);
+}
+
+}  // namespace nsvd::inline NSVD_ABI
+
+template <class Scalar>
+struct std::tuple_size<nsvd::low_rank<Scalar>> : std::integral_constant<std::size_t, 2> {};
+template <std::size_t I, class Scalar>
+struct std::tuple_element<I, nsvd::low_rank<Scalar>> {
+    using type = typename nsvd::low_rank<Scalar>::factor;
+};

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+/// What counts as a matrix, and how its numbers are read.
+///
+/// Every dense Eigen expression is a matrix (plain, block, map, transposed, product, either storage order).
+/// Any other type becomes one by specialising `nsvd::matrix_traits`, which says where its numbers lie.
+#pragma once
+
+#include "error.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// Sizes, ranks and indices: signed 64-bit on every platform that matters.
+using index = Eigen::Index;
+
+/// A scalar that nsvd reads: `float`, `double`, `Eigen::half`, `Eigen::bfloat16`.
+template <class T>
+concept real_scalar = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, Eigen::half> ||
+    std::same_as<T, Eigen::bfloat16>;
+
+/// A non-owning `rows×cols` matrix: entry (i, j) lies at `data[i·row_stride + j·col_stride]`.
+/// Strides count elements and are not negative. A transposed view swaps the two.
+template <real_scalar Scalar>
+struct strided_view {
+    const Scalar* data = nullptr;
+    index rows = 0;
+    index cols = 0;
+    index row_stride = 1;
+    index col_stride = 0;
+};
+
+/// Customisation point. For an own type `T` specialise it with
+/// `static nsvd::strided_view<Scalar> view(const T&)`; nothing is copied to look at the numbers.
+template <class T>
+struct matrix_traits;
+
+/// A strided view is itself a matrix: raw pointer + shape + strides.
+template <real_scalar Scalar>
+struct matrix_traits<strided_view<Scalar>> {
+    static strided_view<Scalar> view(const strided_view<Scalar>& v) noexcept { return v; }
+};
+
+namespace detail {
+
+template <class T>
+concept eigen_matrix = std::derived_from<T, Eigen::MatrixBase<T>> && real_scalar<typename T::Scalar>;
+
+template <class T>
+concept viewable_matrix = !eigen_matrix<T> && requires(const T& t) {
+    matrix_traits<T>::view(t).data;
+};
+
+}  // namespace detail
+
+/// A dense real matrix that the library can read: an Eigen expression or a type with `matrix_traits`.
+template <class T>
+concept matrix = detail::eigen_matrix<T> || detail::viewable_matrix<T>;
+
+namespace detail {
+
+template <class T>
+struct scalar_of;
+template <eigen_matrix T>
+struct scalar_of<T> {
+    using type = typename T::Scalar;
+};
+template <viewable_matrix T>
+struct scalar_of<T> {
+    using type = std::remove_cvref_t<decltype(*matrix_traits<T>::view(std::declval<const T&>()).data)>;
+};
+
+/// Scalar of a matrix type.
+template <matrix T>
+using scalar_t = typename scalar_of<T>::type;
+
+/// Scalar of the factors of a matrix: its own, `float` for the half precisions.
+template <matrix T>
+using factor_scalar_t = std::conditional_t<std::same_as<scalar_t<T>, double>, double, float>;
+
+template <class Scalar>
+using dense_matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+
+/// Calls `f` with an Eigen expression of `x` whose blocks are cheap: `x` itself where its numbers lie in
+/// memory, a map for a strided view, and the evaluated matrix for an expression such as a product.
+template <matrix T, class F>
+decltype(auto) with_expression(const T& x, F&& f) {
+    if constexpr (eigen_matrix<T>) {
+        if constexpr ((T::Flags & Eigen::DirectAccessBit) != 0)
+            return std::forward<F>(f)(x);
+        else
+            return std::forward<F>(f)(x.eval());
+    } else {
+        const auto v = matrix_traits<T>::view(x);
+        if (v.rows < 0 || v.cols < 0 || v.row_stride < 0 || v.col_stride < 0 ||
+            (v.data == nullptr && v.rows > 0 && v.cols > 0))
+            throw error("matrix_traits::view: shape " + shape_text(v.rows, v.cols) + " with strides (" +
+                        std::to_string(v.row_stride) + ", " + std::to_string(v.col_stride) + ") and " +
+                        (v.data == nullptr ? "a null" : "a valid") + " pointer is not a matrix");
+        using stride = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
+        return std::forward<F>(f)(Eigen::Map<const dense_matrix<scalar_t<T>>, Eigen::Unaligned, stride>(
+            v.data, v.rows, v.cols, stride(v.col_stride, v.row_stride)));
+    }
+}
+
+/// The exponent e with 2^(e−1) ≤ |x| < 2^e; 0 for x = 0.
+[[nodiscard]] inline int binary_exponent(double x) noexcept {
+    int exponent = 0;
+    std::frexp(x, &exponent);
+    return exponent;
+}
+
+/// A matrix in double, divided by a power of two so that its largest entry lies in [½, 1): products of scaled
+/// matrices neither overflow nor underflow, and the scaling itself rounds nothing.
+struct scaled_matrix {
+    Eigen::MatrixXd values;
+    int exponent = 0;  ///< the matrix is `values · 2^exponent`
+};
+
+/// Singular values (or column norms) of an `m×n` matrix of Frobenius norm `norm` at or below this are
+/// rounding: 2·√max(m, n)·eps·norm.
+[[nodiscard]] inline double rounding_floor(index rows, index cols, double norm) noexcept {
+    return 2.0 * std::sqrt(static_cast<double>(std::max(rows, cols))) *
+           std::numeric_limits<double>::epsilon() * norm;
+}
+
+/// Throws unless `x` has rows and columns.
+inline void require_nonempty(index rows, index cols, const char* name) {
+    if (rows == 0 || cols == 0) throw error(std::string(name) + " is empty: " + shape_text(rows, cols));
+}
+
+/// Throws, naming the first bad entry, unless all entries are finite.
+template <class Derived>
+void require_finite(const Eigen::MatrixBase<Derived>& x, const char* name, index column_offset = 0) {
+    if (x.allFinite()) return;
+    for (index j = 0; j < x.cols(); ++j)
+        for (index i = 0; i < x.rows(); ++i)
+            if (!std::isfinite(x(i, j)))
+                throw error(std::string(name) + "(" + std::to_string(i) + ", " +
+                            std::to_string(column_offset + j) + ") = " + text(x(i, j)) + " is not finite");
+}
+
+/// A matrix in double.
+template <matrix T>
+[[nodiscard]] Eigen::MatrixXd read(const T& x) {
+    Eigen::MatrixXd values;
+    with_expression(x, [&](const auto& expression) { values = expression.template cast<double>(); });
+    return values;
+}
+
+/// Reads a matrix into double, checks it, and scales it. `name` is how messages call it.
+template <matrix T>
+[[nodiscard]] scaled_matrix read_scaled(const T& x, const char* name) {
+    scaled_matrix result{read(x)};
+    require_nonempty(result.values.rows(), result.values.cols(), name);
+    require_finite(result.values, name);
+    result.exponent = binary_exponent(result.values.cwiseAbs().maxCoeff());
+    if (result.exponent != 0) {
+        // In two steps, since 2^-exponent itself can overflow for denormal input.
+        const int half = result.exponent / 2;
+        result.values *= std::ldexp(1.0, -half);
+        result.values *= std::ldexp(1.0, half - result.exponent);
+    }
+    return result;
+}
+
+}  // namespace detail
+}  // namespace nsvd::inline NSVD_ABI

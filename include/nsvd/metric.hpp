@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+/// The metrics `M` in which a stage of a decomposition measures the error `‖(W − W′) M^½‖_F`.
+#pragma once
+
+#include "calibration.hpp"
+#include "whitening.hpp"
+
+#include <Eigen/Core>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// Which statistic of a channel ASVD-0 scales by.
+enum class statistic : std::uint8_t { mean, max };
+
+/// A symmetric positive semi-definite `n×n` metric, held as a factor `S` with `S Sᵀ = M`. Cheap to copy:
+/// layers that share their input (q, k, v; gate, up) share one factorization.
+class metric {
+public:
+    /// `M = I`: the plain Frobenius norm, for any n.
+    metric() : name_("identity") {}
+
+    /// A metric from a factor of your own; `name` is what `info` calls it.
+    explicit metric(whitening_factor factor, std::string name = "custom")
+        : factor_(std::make_shared<const whitening_factor>(std::move(factor))), name_(std::move(name)) {}
+
+    /// True for `I`.
+    [[nodiscard]] bool is_identity() const noexcept { return factor_ == nullptr; }
+    /// The factor S; not for `I`.
+    [[nodiscard]] const whitening_factor& factor() const noexcept { return *factor_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Numerical rank of M for matrices of n columns.
+    [[nodiscard]] index rank(index n) const noexcept { return is_identity() ? n : factor_->rank; }
+    [[nodiscard]] bool converged() const noexcept { return is_identity() || factor_->converged; }
+
+private:
+    std::shared_ptr<const whitening_factor> factor_;
+    std::string name_;
+};
+
+namespace detail {
+
+template <real_scalar Scalar>
+void require_tokens(const calibration<Scalar>& calib, const char* where) {
+    if (calib.tokens() == 0) throw error(std::string(where) + ": calib has no tokens: call update first");
+}
+
+}  // namespace detail
+
+/// The metric of the Gram matrix, `C + blend·(tr C / n)·I`: with `blend` = μ > 0 the minimiser is that of
+/// `‖(W − W′)X‖² + μ (tr C / n) ‖W − W′‖²` (COALA, 2507.07580). `kind` is `cholesky` (ASVD-I) or `eigen`
+/// (ASVD-II): the same metric by another factor. Throws `nsvd::error` if the calibration has no tokens or μ
+/// is not finite and ≥ 0.
+template <real_scalar Scalar>
+[[nodiscard]] metric gram_metric(const calibration<Scalar>& calib, whitening kind = whitening::cholesky,
+                                 double blend = 0.0) {
+    detail::require_tokens(calib, "gram_metric");
+    if (!(blend >= 0.0 && std::isfinite(blend)))
+        throw error("gram_metric: blend = " + detail::text(blend) + " must be finite and not negative");
+    Eigen::MatrixXd gram = calib.gram();
+    if (blend > 0.0) gram.diagonal().array() += blend * gram.diagonal().mean();
+    return metric(whiten(gram, kind), kind == whitening::cholesky ? "gram (cholesky)" : "gram (eigen)");
+}
+
+/// The metric of ASVD-0 (2312.05821), `diag(s)²` with `s_i = (mean_t |x_it|)^alpha` or `(max_t
+/// |x_it|)^alpha`. Throws `nsvd::error` if the calibration has no tokens, alpha is not finite and ≥ 0, or a
+/// power overflows.
+template <real_scalar Scalar>
+[[nodiscard]] metric diagonal_metric(const calibration<Scalar>& calib, double alpha = 0.5,
+                                     statistic of = statistic::mean) {
+    detail::require_tokens(calib, "diagonal_metric");
+    if (!(alpha >= 0.0 && std::isfinite(alpha)))
+        throw error("diagonal_metric: alpha = " + detail::text(alpha) + " must be finite and not negative");
+    const Eigen::VectorXd s = of == statistic::mean ? calib.mean_abs() : calib.max_abs();
+    return metric(diagonal_factor(s.array().pow(alpha).matrix()), "diagonal");
+}
+
+}  // namespace nsvd::inline NSVD_ABI

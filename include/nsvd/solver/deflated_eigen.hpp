@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/// The leading left singular subspace by symmetric eigenproblems of the smaller side, with deflation.
+#pragma once
+
+#include "../detail/blas.hpp"
+#include "../detail/factorizations.hpp"
+#include "../matrix.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI::detail {
+
+/// Leading left singular vectors and the spectrum of a given `A` (`m×n`), from the Gram matrix of its smaller
+/// side, in double. Neither right singular vectors nor an inverse are formed (`m ≤ n`; for `m > n` the
+/// smaller side is the right one and its vectors are mapped back by `A`).
+///
+/// A Gram matrix squares the condition number: with `G = A Aᵀ`, eigenvalues below `eps·λ₁` are rounding, and
+/// behind outlier channels that is where most of a spectrum lies. So only eigenpairs above `√eps·λ₁` are
+/// accepted from one eigenproblem; what `A` leaves in their complement is solved again on its own scale. Each
+/// pass resolves four decades of singular values: ordinary layers need one, channels a million times the rest
+/// two. A direction that is accepted is wrong by at most about `eps·λ₁/λ ≤ √eps`, and only by directions that
+/// belong to other singular values by a factor; the losses this causes are of second order, `eps` relative.
+///
+/// With s = min(m, n), l = max(m, n): `l s²` flops for `G`, 9s³ for its eigenpairs, and up to as much again
+/// and `2 l s²` for each further pass. Memory: `A`, a copy of it after the first pass, three `s×s` matrices.
+template <class Real>
+class deflated_eigen {
+    using dense = dense_matrix<Real>;
+
+public:
+    /// Up to this smaller side the whole spectrum is resolved; beyond it, only as far as `wanted` needs.
+    static constexpr index resolve_all_below = 1024;
+
+    /// Singular values at or below `floor` are rounding and count as 0. At least the leading `wanted`
+    /// directions are resolved, as far as they are above the floor.
+    deflated_eigen(dense a, Real floor, index wanted)
+        : a_(std::move(a)), wide_(a_.rows() <= a_.cols()), floor_(floor) {
+        const index side = std::min(a_.rows(), a_.cols());
+        spectrum_.setZero(side);
+        vectors_.resize(side, side);
+        if (side <= resolve_all_below) wanted = side;
+        dense rest = a_;
+        dense complement;
+        while (resolved_ < wanted && pass(rest, complement, wanted)) {
+        }
+        for (index i = 1; i < side; ++i)
+            spectrum_(i) = std::min(spectrum_(i), spectrum_(i - 1));
+    }
+
+    /// Squared singular values, descending, all min(m, n) of them; those at the floor are 0.
+    [[nodiscard]] const vector<Real>& spectrum() const noexcept { return spectrum_; }
+    /// Directions that `leading` can give: all above the floor, or at least the wanted ones.
+    [[nodiscard]] index resolved() const noexcept { return resolved_; }
+    [[nodiscard]] std::string_view name() const noexcept { return name_; }
+    [[nodiscard]] bool converged() const noexcept { return converged_; }
+
+    /// An orthonormal basis (`m×k`) of the leading left singular subspace, by descending singular value;
+    /// k ≤ `resolved()`.
+    [[nodiscard]] dense leading(index k) const {
+        if (wide_) return vectors_.leftCols(k);
+        dense basis = multiply<Real>(a_, op::none, vectors_.leftCols(k), op::none);
+        orthonormalize<Real>(basis);
+        return basis;
+    }
+
+private:
+    /// One eigenproblem on `rest`, what `A` leaves in the `complement` (empty: everything) of what is
+    /// resolved. Returns whether another pass could resolve more.
+    bool pass(dense& rest, dense& complement, index wanted) {
+        const index side = wide_ ? rest.rows() : rest.cols();
+        dense gram = dense::Zero(side, side);
+        add_gram_lower(gram, rest, wide_ ? op::none : op::transpose);
+        const symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
+        name_ = eigen.solver;
+        converged_ = converged_ && eigen.converged;
+
+        const Real largest = eigen.values(0);
+        const Real least =
+            std::max(floor_ * floor_, largest * std::sqrt(std::numeric_limits<Real>::epsilon()));
+        const index accepted = converged_ ? (eigen.values.array() > least).count() : side;
+        if (accepted == 0) return false;
+        spectrum_.segment(resolved_, side) = eigen.values.cwiseMax(Real(0));
+
+        const auto keep = [&](const auto& vectors) {
+            if (complement.size() == 0) return dense(vectors);
+            return multiply<Real>(complement, op::none, dense(vectors), op::none);
+        };
+        vectors_.middleCols(resolved_, accepted) = keep(eigen.vectors.leftCols(accepted));
+        resolved_ += accepted;
+        if (accepted == side || resolved_ >= wanted) return false;
+
+        const dense others = eigen.vectors.rightCols(side - accepted);
+        rest = wide_ ? multiply<Real>(others, op::transpose, rest, op::none)
+                     : multiply<Real>(rest, op::none, others, op::none);
+        complement = keep(others);
+        spectrum_.tail(side - accepted).setZero();
+        return true;
+    }
+
+    dense a_;
+    bool wide_;
+    Real floor_;
+    dense vectors_;  ///< of the smaller side, `s×s`; the first `resolved_` columns are set
+    vector<Real> spectrum_;
+    index resolved_ = 0;
+    std::string_view name_;
+    bool converged_ = true;
+};
+
+}  // namespace nsvd::inline NSVD_ABI::detail

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "decompose.hpp"
+
+namespace nsvd::inline NSVD_ABI {
+
+/// Truncated SVD: `W′ = Q Qᵀ W` with the leading k left singular vectors `Q` of `W` (`m×n`), the best rank-k
+/// approximation in the Frobenius norm (Eckart and Young). One stage in the metric `I`; cost, errors and
+/// limits as for `decompose`.
+template <matrix W, rank_policy Policy>
+[[nodiscard]] low_rank<detail::factor_scalar_t<W>> svd(const W& w, const Policy& policy) {
+    return decompose(w, {stage{metric(), 1.0}}, policy, "svd");
+}
+
+}  // namespace nsvd::inline NSVD_ABI

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+/// Factors `S` with `S Sᵀ = M` of a symmetric positive semi-definite matrix: Cholesky, eigen, diagonal.
+#pragma once
+
+#include "detail/blas.hpp"
+#include "detail/factorizations.hpp"
+#include "matrix.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// Which factor of the metric a decomposition uses.
+enum class whitening : std::uint8_t {
+    cholesky,  ///< lower Cholesky factor of the Gram matrix (ASVD-I, SVD-LLM)
+    eigen,     ///< eigen square root of the Gram matrix (ASVD-II)
+    diagonal,  ///< channel statistics only (ASVD-0)
+};
+
+/// A factor `S` (`n×r`) of `M` (`n×n`), `S Sᵀ = M + ridge·diag(M)`, kept as `S = D B`: `D` is a diagonal
+/// matrix of powers of two with `D² ≈ diag(M)`. Nothing is lost to channels of different scale, and every
+/// tolerance is relative to the scale of each channel.
+///
+/// Channels with `m_ii = 0` are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of `D⁻¹`).
+struct whitening_factor {
+    whitening kind = whitening::diagonal;
+    Eigen::VectorXd scale;  ///< the diagonal of D; for a diagonal factor that of S itself
+    Eigen::MatrixXd basis;  ///< B, `n×r`; empty for diagonal factors
+    index rank = 0;      ///< numerical rank of M: eigenvalues of `D⁻¹ M D⁻¹` above `2·max(n, 64)·eps`
+    double ridge = 0.0;  ///< what was added to the diagonal, relative to it, before a Cholesky factor existed
+    bool converged = true;  ///< false if no eigensolver converged: S is then only that of the diagonal of M
+
+    /// Order n of `M`, the rows of `S`.
+    [[nodiscard]] index size() const noexcept { return scale.size(); }
+    /// Columns of `S`: n for Cholesky and diagonal factors, the numerical rank for eigen factors.
+    [[nodiscard]] index cols() const noexcept { return kind == whitening::diagonal ? size() : basis.cols(); }
+
+    /// `S`, `n×r`.
+    [[nodiscard]] Eigen::MatrixXd dense() const {
+        if (kind == whitening::diagonal) return scale.asDiagonal();
+        return scale.asDiagonal() * basis;
+    }
+
+    /// `S x` (`n×p`) for an `r×p` matrix; 2nrp flops.
+    [[nodiscard]] Eigen::MatrixXd apply(const Eigen::MatrixXd& x) const {
+        require("apply: rows of x", x.rows(), cols());
+        if (kind == whitening::diagonal) return scale.asDiagonal() * x;
+        return scale.asDiagonal() * detail::multiply(basis, detail::op::none, x, detail::op::none);
+    }
+
+    /// `w S` (`m×r`) for an `m×n` matrix, the operand of an activation-aware decomposition; 2mnr flops.
+    [[nodiscard]] Eigen::MatrixXd apply_right(const Eigen::MatrixXd& w) const {
+        require("apply_right: columns of w", w.cols(), size());
+        Eigen::MatrixXd scaled = w * scale.asDiagonal();
+        if (kind == whitening::diagonal) return scaled;
+        return detail::multiply(scaled, detail::op::none, basis, detail::op::none);
+    }
+
+    /// `S⁺ x` (`r×p`) for an `n×p` matrix, where `S⁺ S = I` (but for zero channels). The activations `x = X`
+    /// become white: the Gram matrix of the result is the identity. With full rank `S⁺ = S⁻¹`.
+    [[nodiscard]] Eigen::MatrixXd solve(const Eigen::MatrixXd& x) const {
+        require("solve: rows of x", x.rows(), size());
+        Eigen::MatrixXd y = inverse_scale().asDiagonal() * x;
+        if (kind == whitening::cholesky) detail::solve_lower(basis, y);
+        if (kind == whitening::eigen)
+            y = inverse_values().asDiagonal() *
+                detail::multiply(basis, detail::op::transpose, y, detail::op::none);
+        return y;
+    }
+
+    /// `a S⁺` (`m×n`) for an `m×r` matrix: what the published codes do to their right factor.
+    [[nodiscard]] Eigen::MatrixXd solve_right(const Eigen::MatrixXd& a) const {
+        require("solve_right: columns of a", a.cols(), cols());
+        Eigen::MatrixXd y = a;
+        if (kind == whitening::cholesky) {
+            // a L⁻¹ = (L⁻ᵀ aᵀ)ᵀ
+            y.transposeInPlace();
+            detail::solve_upper(basis.transpose(), y);
+            y.transposeInPlace();
+        } else if (kind == whitening::eigen) {
+            y *= inverse_values().asDiagonal();
+            y = detail::multiply(y, detail::op::none, basis, detail::op::transpose);
+        }
+        return y * inverse_scale().asDiagonal();
+    }
+
+private:
+    static void require(const char* what, index got, index wanted) {
+        if (got != wanted)
+            throw error(std::string("whitening_factor::") + what + ": " + std::to_string(got) + ", not " +
+                        std::to_string(wanted));
+    }
+    [[nodiscard]] Eigen::VectorXd inverse_scale() const {
+        return scale.unaryExpr([](double d) { return d == 0.0 ? 0.0 : 1.0 / d; });
+    }
+    /// Λ⁻¹ of an eigen factor `B = P Λ^½`: the squared norms of its columns are Λ.
+    [[nodiscard]] Eigen::VectorXd inverse_values() const {
+        return basis.colwise().squaredNorm().cwiseInverse().transpose();
+    }
+};
+
+namespace detail {
+
+/// Eigenvalues of a unit-diagonal Gram matrix at or below this are rounding: 2·max(n, 64)·eps. The floor of
+/// 64 covers inputs that were themselves rounded to `float`, which leaves eigenvalues of about (2⁻²⁴)².
+[[nodiscard]] inline double gram_rank_tolerance(index n) noexcept {
+    return 2.0 * static_cast<double>(std::max<index>(n, 64)) * std::numeric_limits<double>::epsilon();
+}
+
+/// `M = D C D` with `D` powers of two and the diagonal of `C` in [¼, 1); both 0 where that of `M` is 0.
+struct equilibrated {
+    Eigen::VectorXd scale;
+    Eigen::MatrixXd matrix;
+};
+
+[[nodiscard]] inline equilibrated equilibrate(const Eigen::MatrixXd& m) {
+    if (m.rows() != m.cols() || m.rows() == 0)
+        throw error("whitening: M is " + shape_text(index{m.rows()}, index{m.cols()}) + ", not square");
+    require_finite(m, "whitening: M");
+    const index n = m.rows();
+    Eigen::VectorXd scale(n);
+    for (index i = 0; i < n; ++i) {
+        if (m(i, i) < 0.0)
+            throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(i) +
+                        ") = " + text(m(i, i)) + " is negative: M is not positive semi-definite");
+        scale(i) = m(i, i) == 0.0 ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(m(i, i))));
+    }
+    // |m_ij| ≤ √(m_ii m_jj) holds for every semi-definite matrix, so no quotient below can overflow.
+    constexpr double slack = 1e-6;
+    Eigen::MatrixXd c(n, n);
+    for (index j = 0; j < n; ++j)
+        for (index i = 0; i < n; ++i) {
+            const double bound = std::sqrt(m(i, i)) * std::sqrt(m(j, j));
+            if (std::abs(m(i, j) - m(j, i)) > slack * bound || std::abs(m(i, j)) > (1.0 + slack) * bound)
+                throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(j) +
+                            ") = " + text(m(i, j)) + ", M(" + std::to_string(j) + ", " + std::to_string(i) +
+                            ") = " + text(m(j, i)) + ": M is not symmetric positive semi-definite");
+            c(i, j) = bound == 0.0 ? 0.0 : m(i, j) / scale(i) / scale(j);
+        }
+    return {std::move(scale), std::move(c)};
+}
+
+}  // namespace detail
+
+/// The factor `S = diag(s)` of the metric `diag(s)²`. Throws `nsvd::error` unless every s_i is finite and ≥
+/// 0.
+[[nodiscard]] inline whitening_factor diagonal_factor(const Eigen::VectorXd& s) {
+    detail::require_nonempty(s.rows(), s.cols(), "diagonal_factor: s");
+    detail::require_finite(s, "diagonal_factor: s");
+    if (s.minCoeff() < 0.0)
+        throw error("diagonal_factor: s has the negative entry " + detail::text(s.minCoeff()));
+    whitening_factor f;
+    f.scale = s;
+    f.rank = (s.array() > 0.0).count();
+    return f;
+}
+
+/// The eigen square root `S = D P Λ^½` (`n×r`) with `M = D (P Λ Pᵀ) D`, where eigenvalues that are rounding
+/// are left out, so that r is the numerical rank; for `D = I` the factor of ASVD-II (2503.17101). 9n³ flops.
+/// Throws `nsvd::error` unless `M` is square, finite and, to 1e-6 of its diagonal, symmetric semi-definite.
+template <matrix M>
+[[nodiscard]] whitening_factor eigen_factor(const M& m) {
+    detail::equilibrated e = detail::equilibrate(detail::read(m));
+    const auto eigen = detail::eigen_decompose<double>(std::move(e.matrix));
+    whitening_factor f;
+    f.kind = whitening::eigen;
+    f.converged = eigen.converged;
+    f.scale = std::move(e.scale);
+    f.rank = (eigen.values.array() > detail::gram_rank_tolerance(f.size())).count();
+    f.basis = eigen.vectors.leftCols(f.rank) * eigen.values.head(f.rank).cwiseSqrt().asDiagonal();
+    return f;
+}
+
+namespace detail {
+
+/// Cholesky factor of the equilibrated `c + ridge·I` if it is numerically positive definite: its reciprocal
+/// condition number is above the rank tolerance.
+template <class Factor>
+bool try_cholesky(const equilibrated& e, double ridge, Factor& f) {
+    f.kind = whitening::cholesky;
+    f.scale = e.scale;
+    f.ridge = ridge;
+    f.basis = e.matrix;
+    // A zero channel has a zero row and column: any pivot will do, D takes it out again.
+    f.basis.diagonal() = (e.scale.array() == 0.0).select(1.0, e.matrix.diagonal().array() * (1.0 + ridge));
+    f.rank = (e.scale.array() > 0.0).count();
+    const double least = ridge > 0.0 ? 0.0 : gram_rank_tolerance(e.scale.size());
+    return cholesky_in_place<double>(f.basis) > least;
+}
+
+}  // namespace detail
+
+/// The lower triangular Cholesky factor of `M`. Where `M` is numerically singular, `ridge·diag(M)` is added
+/// with the smallest ridge of `2·max(n, 64)·eps·10^j` that makes it positive definite; `ridge` reports it and
+/// `rank` the numerical rank. n³/3 flops, 4n³/3 more where a ridge is needed.
+/// Throws `nsvd::error` unless `M` is square, finite and, to 1e-6 of its diagonal, symmetric semi-definite.
+template <matrix M>
+[[nodiscard]] whitening_factor cholesky_factor(const M& m) {
+    const detail::equilibrated e = detail::equilibrate(detail::read(m));
+    whitening_factor f;
+    if (detail::try_cholesky(e, 0.0, f)) return f;
+    const index rank = eigen_factor(m).rank;
+    double ridge = detail::gram_rank_tolerance(f.size());
+    while (!detail::try_cholesky(e, ridge, f))
+        ridge *= 10.0;
+    f.rank = rank;
+    return f;
+}
+
+/// The factor that decompositions use: Cholesky or eigen as asked, but the eigen factor also where `M` is
+/// numerically singular. Both give the same left singular subspace of `W S`, and only the eigen factor leaves
+/// the null space of `M` out instead of filling it with rounding. `kind` may not be `diagonal`.
+template <matrix M>
+[[nodiscard]] whitening_factor whiten(const M& m, whitening kind = whitening::cholesky) {
+    if (kind == whitening::diagonal)
+        throw error("whiten: a Gram matrix has a cholesky or an eigen factor; see diagonal_factor");
+    whitening_factor f;
+    if (kind == whitening::cholesky && detail::try_cholesky(detail::equilibrate(detail::read(m)), 0.0, f))
+        return f;
+    return eigen_factor(m);
+}
+
+}  // namespace nsvd::inline NSVD_ABI
