@@ -113,13 +113,16 @@ void projection_builder<Real>::describe(const deflated_eigen<Real>& solver, cons
     info.solver = std::string(solver.name());
     info.spectrum.setZero(full_shape().full_rank());
     info.spectrum.head(solver.spectrum().size()) = solver.spectrum();
-    const double largest = info.spectrum(0);
-    const double least = std::max(a.floor * a.floor, largest * 4.0 * scalar_eps_ * scalar_eps_);
-    info.numerical_rank = std::max<index>((info.spectrum.array() > least).count(), 0);
+    // W S is a rounding of the scalar of W off one of lower rank if its smallest values are below what such
+    // rounding, seen through S, can leave: 4·eps of the largest, on the scale of the least direction of S.
+    const double rounding = 4.0 * scalar_eps_ * m.rcond();
+    const double least = std::max(a.floor * a.floor, info.spectrum(0) * rounding * rounding);
+    const index possible = std::min(w_.values.rows(), m.rank(n));
+    info.numerical_rank = solver.complete() ? index{(info.spectrum.array() > least).count()} : possible;
     for (double& value : info.spectrum)
         value = std::ldexp(value, 2 * (a.exponent + w_.exponent));
     if (m.rank(n) < n) worsen(status::singular_metric);
-    if (info.numerical_rank < std::min(w_.values.rows(), m.rank(n))) worsen(status::rank_deficient);
+    if (info.numerical_rank < possible) worsen(status::rank_deficient);
 }
 
 template <class Real>

@@ -36,8 +36,10 @@ struct decomposition_info {
     /// them, in the units of the data. The squared weighted error of the first stage at rank j is the sum
     /// from j on.
     Eigen::VectorXd spectrum;
-    index numerical_rank = 0;  ///< singular values of `W S` above rounding, in the first stage
-    double seconds = 0.0;      ///< wall time of the whole call
+    /// Singular values of `W S` above rounding, in the first stage; beyond min(m, n) = 1024 those that the
+    /// rank did not need are not resolved and count.
+    index numerical_rank = 0;
+    double seconds = 0.0;  ///< wall time of the whole call
     std::vector<stage_info> stages;
 };
 

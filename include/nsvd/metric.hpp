@@ -35,6 +35,8 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// Numerical rank of M for matrices of n columns.
     [[nodiscard]] index rank(index n) const noexcept { return is_identity() ? n : factor_->rank; }
+    /// Estimate, from below, of the reciprocal condition number of S on its range.
+    [[nodiscard]] double rcond() const noexcept { return is_identity() ? 1.0 : factor_->rcond; }
     [[nodiscard]] bool converged() const noexcept { return is_identity() || factor_->converged; }
 
 private:

@@ -34,6 +34,8 @@ struct whitening_factor {
     Eigen::MatrixXd basis;  ///< B, `n×r`; empty for diagonal factors
     index rank = 0;      ///< numerical rank of M: eigenvalues of `D⁻¹ M D⁻¹` above `2·max(n, 64)·eps`
     double ridge = 0.0;  ///< what was added to the diagonal, relative to it, before a Cholesky factor existed
+    double rcond =
+        0.0;  ///< estimate, from below, of the smallest over the largest nonzero singular value of S
     bool converged = true;  ///< false if no eigensolver converged: S is then only that of the diagonal of M
 
     /// Order n of `M`, the rows of `S`.
@@ -113,6 +115,14 @@ namespace detail {
     return 2.0 * static_cast<double>(std::max<index>(n, 64)) * std::numeric_limits<double>::epsilon();
 }
 
+/// Smallest over largest entry of what is positive in v; 0 if nothing is.
+[[nodiscard]] inline double spread(const Eigen::VectorXd& v) {
+    double least = std::numeric_limits<double>::infinity();
+    for (const double x : v)
+        if (x > 0.0) least = std::min(least, x);
+    return std::isfinite(least) ? least / v.maxCoeff() : 0.0;
+}
+
 /// `M = D C D` with `D` powers of two and the diagonal of `C` in [¼, 1); both 0 where that of `M` is 0.
 struct equilibrated {
     Eigen::VectorXd scale;
@@ -158,6 +168,7 @@ struct equilibrated {
     whitening_factor f;
     f.scale = s;
     f.rank = (s.array() > 0.0).count();
+    f.rcond = detail::spread(s);
     return f;
 }
 
@@ -174,6 +185,7 @@ template <matrix M>
     f.scale = std::move(e.scale);
     f.rank = (eigen.values.array() > detail::gram_rank_tolerance(f.size())).count();
     f.basis = eigen.vectors.leftCols(f.rank) * eigen.values.head(f.rank).cwiseSqrt().asDiagonal();
+    f.rcond = detail::spread(f.scale) * std::sqrt(detail::spread(eigen.values.head(f.rank)));
     return f;
 }
 
@@ -190,8 +202,9 @@ bool try_cholesky(const equilibrated& e, double ridge, Factor& f) {
     // A zero channel has a zero row and column: any pivot will do, D takes it out again.
     f.basis.diagonal() = (e.scale.array() == 0.0).select(1.0, e.matrix.diagonal().array() * (1.0 + ridge));
     f.rank = (e.scale.array() > 0.0).count();
-    const double least = ridge > 0.0 ? 0.0 : gram_rank_tolerance(e.scale.size());
-    return cholesky_in_place<double>(f.basis) > least;
+    const double rcond = cholesky_in_place<double>(f.basis);
+    f.rcond = spread(e.scale) * std::sqrt(rcond);
+    return rcond > (ridge > 0.0 ? 0.0 : gram_rank_tolerance(e.scale.size()));
 }
 
 }  // namespace detail

@@ -42,13 +42,15 @@ public:
     deflated_eigen(dense a, Real floor, index wanted)
         : a_(std::move(a)), wide_(a_.rows() <= a_.cols()), floor_(floor) {
         const index side = std::min(a_.rows(), a_.cols());
+        complete_ = side == 0;
         spectrum_.setZero(side);
         vectors_.resize(side, side);
         if (side <= resolve_all_below) wanted = side;
-        dense rest = a_;
+        dense rest;
         dense complement;
-        while (resolved_ < wanted && pass(rest, complement, wanted)) {
-        }
+        bool more = resolved_ < wanted && pass(a_, rest, complement, wanted);
+        while (more)
+            more = pass(dense(std::move(rest)), rest, complement, wanted);
         for (index i = 1; i < side; ++i)
             spectrum_(i) = std::min(spectrum_(i), spectrum_(i - 1));
     }
@@ -57,6 +59,8 @@ public:
     [[nodiscard]] const vector<Real>& spectrum() const noexcept { return spectrum_; }
     /// Directions that `leading` can give: all above the floor, or at least the wanted ones.
     [[nodiscard]] index resolved() const noexcept { return resolved_; }
+    /// Whether the whole spectrum is resolved: its smallest values are accurate, not only the leading ones.
+    [[nodiscard]] bool complete() const noexcept { return complete_; }
     [[nodiscard]] std::string_view name() const noexcept { return name_; }
     [[nodiscard]] bool converged() const noexcept { return converged_; }
 
@@ -70,12 +74,12 @@ public:
     }
 
 private:
-    /// One eigenproblem on `rest`, what `A` leaves in the `complement` (empty: everything) of what is
-    /// resolved. Returns whether another pass could resolve more.
-    bool pass(dense& rest, dense& complement, index wanted) {
-        const index side = wide_ ? rest.rows() : rest.cols();
+    /// One eigenproblem on `a`, what `A` leaves in the `complement` (empty: everything) of what is resolved.
+    /// Returns whether another pass on `rest` could resolve more.
+    bool pass(const dense& a, dense& rest, dense& complement, index wanted) {
+        const index side = wide_ ? a.rows() : a.cols();
         dense gram = dense::Zero(side, side);
-        add_gram_lower(gram, rest, wide_ ? op::none : op::transpose);
+        add_gram_lower(gram, a, wide_ ? op::none : op::transpose);
         const symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
         name_ = eigen.solver;
         converged_ = converged_ && eigen.converged;
@@ -84,6 +88,7 @@ private:
         const Real least =
             std::max(floor_ * floor_, largest * std::sqrt(std::numeric_limits<Real>::epsilon()));
         const index accepted = converged_ ? (eigen.values.array() > least).count() : side;
+        complete_ = accepted == 0 || accepted == side;
         if (accepted == 0) return false;
         spectrum_.segment(resolved_, side) = eigen.values.cwiseMax(Real(0));
 
@@ -96,8 +101,8 @@ private:
         if (accepted == side || resolved_ >= wanted) return false;
 
         const dense others = eigen.vectors.rightCols(side - accepted);
-        rest = wide_ ? multiply<Real>(others, op::transpose, rest, op::none)
-                     : multiply<Real>(rest, op::none, others, op::none);
+        rest = wide_ ? multiply<Real>(others, op::transpose, a, op::none)
+                     : multiply<Real>(a, op::none, others, op::none);
         complement = keep(others);
         spectrum_.tail(side - accepted).setZero();
         return true;
@@ -110,6 +115,7 @@ private:
     vector<Real> spectrum_;
     index resolved_ = 0;
     std::string_view name_;
+    bool complete_ = false;
     bool converged_ = true;
 };
 

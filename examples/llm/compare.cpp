@@ -1,0 +1,118 @@
+#include "compare.hpp"
+
+#include "calibrate.hpp"
+#include "compress.hpp"
+#include "machine.hpp"
+#include "perplexity.hpp"
+
+#include <nsvd/error.hpp>
+#include <nsvd/version.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace llm {
+namespace {
+
+struct text {
+    std::string name;
+    std::vector<token> tokens;
+};
+
+std::vector<text> read_texts(const compare_options& options, const model& m) {
+    std::vector<text> texts;
+    for (const auto& [name, path] : options.texts)
+        texts.push_back({name, read_tokens(path, m.folder(), m.shape().vocab_size)});
+    return texts;
+}
+
+std::vector<text_result> evaluate_all(const model& m, const std::vector<text>& texts, std::size_t context,
+                                      unsigned threads, progress& bar) {
+    std::vector<text_result> results;
+    for (const auto& [name, tokens] : texts) {
+        auto e = evaluate(m, tokens, context, name, threads, bar);
+        results.push_back({.nll = e.nll, .perplexity = e.perplexity, .window_nll = std::move(e.window_nll)});
+    }
+    return results;
+}
+
+comparison_row summary(const method& how, double compression, const std::vector<layer_record>& layers) {
+    comparison_row row;
+    row.method = how.name;
+    row.label = how.label;
+    row.compression = compression;
+    for (const auto& layer : layers) {
+        row.parameters += layer.parameters;
+        row.bytes += layer.bytes;
+        row.weighted_error += layer.weighted_error / static_cast<double>(layers.size());
+        row.plain_error += layer.plain_error / static_cast<double>(layers.size());
+        row.seconds += layer.seconds;
+    }
+    return row;
+}
+
+}  // namespace
+
+std::size_t context_of(const model& m, std::size_t wanted) {
+    if (wanted == 1) throw nsvd::error("--context is 1: a prediction wants windows of 2 tokens or more");
+    return wanted != 0 ? wanted : std::min<std::size_t>(m.shape().max_position_embeddings, 2048);
+}
+
+comparison compare(const compare_options& options) {
+    model m(options.model);
+    const auto context = context_of(m, options.context);
+    const auto texts = read_texts(options, m);
+    const auto calibration = read_tokens(options.calibration, m.folder(), m.shape().vocab_size);
+    const auto calibration_name = options.calibration.string();
+
+    std::size_t text_windows = 0;
+    for (const auto& [name, tokens] : texts)
+        text_windows += windows(tokens, context, name).size();
+    const auto calibration_windows =
+        std::min(windows(calibration, context, calibration_name).size(), options.windows);
+    const auto rows = options.methods.size() * options.compressions.size();
+    progress bar(calibration_windows + (rows + 1) * text_windows + rows * m.layers());
+
+    comparison result;
+    result.model = options.model.string();
+    result.calibration = calibration_name;
+    result.in_domain = options.in_domain;
+    result.context = static_cast<std::int64_t>(context);
+    result.calibration_windows = static_cast<std::int64_t>(calibration_windows);
+    result.calibration_tokens = static_cast<std::int64_t>(calibration_windows * context);
+    result.seed = options.seed;
+    result.share = options.share;
+    result.machine = machine_description(options.threads);
+    result.date = today();
+    result.version = NSVD_VERSION;
+
+    bar.label("dense");
+    result.dense = evaluate_all(m, texts, context, options.threads, bar);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        result.text_names.push_back(texts[i].name);
+        result.counted.push_back(result.dense[i].perplexity <= static_cast<double>(m.shape().vocab_size));
+    }
+    bar.label("calibration");
+    const auto sites = gather(m, calibration, {context, options.windows, options.seed}, calibration_name,
+                              options.threads, bar);
+    const auto dense = take_dense(m);
+    for (std::size_t i = 0; i < dense.size(); ++i) {
+        const auto item = static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i)));
+        result.dense_parameters += dense[i].size();
+        result.dense_bytes += dense[i].size() * item;
+    }
+    for (const double compression : options.compressions) {
+        for (const auto* how : options.methods) {
+            bar.label(fmt::format("{} at {:g} %", how->label, 100 * compression));
+            const auto layers =
+                compress_layers(m, dense, sites, {how, compression, options.share}, options.threads, bar);
+            auto row = summary(*how, compression, layers);
+            row.texts = evaluate_all(m, texts, context, options.threads, bar);
+            result.rows.push_back(std::move(row));
+        }
+    }
+    return result;
+}
+
+}  // namespace llm

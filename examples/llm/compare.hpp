@@ -1,0 +1,38 @@
+/// Methods and compressions side by side on several texts.
+#pragma once
+
+#include "comparison.hpp"
+#include "methods.hpp"
+#include "model.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace llm {
+
+struct compare_options {
+    std::filesystem::path model, calibration;
+    std::vector<std::pair<std::string, std::filesystem::path>> texts;  // by name
+    std::vector<double> compressions;
+    std::vector<const method*> methods;
+    std::size_t context = 0;  // 0: context_of
+    std::size_t windows = 256;
+    std::uint64_t seed = 0;
+    double share = 0.95;
+    std::optional<std::string> in_domain;
+    unsigned threads = 0;  // 0: one a processor
+};
+
+/// The window length: `wanted`, or where that is 0 the model's own context, at most 2048.
+[[nodiscard]] std::size_t context_of(const model& m, std::size_t wanted);
+
+/// Calibrates once, then compresses with every method at every compression and evaluates every text.
+/// All but `command` of the result is filled in. Shows a progress bar.
+[[nodiscard]] comparison compare(const compare_options& options);
+
+}  // namespace llm

@@ -1,0 +1,35 @@
+/// Small files: whole text, JSON, written under a temporary name and renamed.
+#pragma once
+
+#include <nsvd/ext/atomic_file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace llm {
+
+/// The bytes of a file; throws nsvd::error naming it.
+[[nodiscard]] std::string read_file(const std::filesystem::path& path);
+
+/// A JSON file that holds an object; throws nsvd::error naming the file.
+[[nodiscard]] nlohmann::ordered_json read_json(const std::filesystem::path& path);
+
+/// Where a result goes: a file (nsvd::atomic_file), standard output for "-", nowhere for an empty path. The
+/// place is opened at once, so that a long run doesn't fail at its end; the file appears with `write`.
+class output {
+public:
+    explicit output(const std::filesystem::path& path);
+    void write(std::string_view text);
+    [[nodiscard]] bool is_standard_output() const { return standard_; }
+    [[nodiscard]] explicit operator bool() const { return standard_ || file_; }
+
+private:
+    bool standard_;
+    std::optional<nsvd::atomic_file> file_;
+};
+
+}  // namespace llm

@@ -1,0 +1,280 @@
+// nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
+
+#include "calibrate.hpp"
+#include "compare.hpp"
+#include "compress.hpp"
+#include "files.hpp"
+#include "methods.hpp"
+#include "model.hpp"
+#include "perplexity.hpp"
+#include "report.hpp"
+
+#include <nsvd/error.hpp>
+#include <nsvd/version.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+using json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+/// All options of all subcommands; each subcommand declares those it has.
+struct arguments {
+    fs::path model, calibration, text, output, json, html;
+    std::vector<std::string> texts;
+    std::vector<std::string> methods;
+    std::vector<double> compressions;
+    std::string method, in_domain;
+    double compression = 0;
+    double share = 0.95;
+    std::size_t context = 0;
+    std::size_t windows = 256;
+    std::uint64_t seed = 0;
+    unsigned threads = 0;
+    bool force = false;
+    std::string command;
+};
+
+std::string dump(const json& value) {
+    return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void check_compression(double compression) {
+    if (!(compression >= 0 && compression < 1))
+        throw nsvd::error(
+            fmt::format("--compression is {}: want the share of the parameters to remove, at least 0 "
+                        "and below 1",
+                        compression));
+}
+
+template <class T>
+void check_distinct(const std::vector<T>& values, const char* option) {
+    for (std::set<T> seen; const auto& value : values)
+        if (!seen.insert(value).second)
+            throw nsvd::error(fmt::format("{}: {} is given twice", option, value));
+}
+
+std::vector<std::pair<std::string, fs::path>> named_texts(const std::vector<std::string>& arguments) {
+    std::vector<std::pair<std::string, fs::path>> texts;
+    std::vector<std::string> names;
+    for (const auto& argument : arguments) {
+        const auto split = argument.find('=');
+        if (split == 0 || split == std::string::npos)
+            throw nsvd::error(fmt::format("--text {}: want NAME=FILE", argument));
+        names.push_back(argument.substr(0, split));
+        texts.emplace_back(names.back(), argument.substr(split + 1));
+    }
+    check_distinct(names, "--text");
+    return texts;
+}
+
+void run_compare(const arguments& a) {
+    llm::compare_options options{.model = a.model,
+                                 .calibration = a.calibration,
+                                 .texts = named_texts(a.texts),
+                                 .compressions = a.compressions,
+                                 .methods = {},
+                                 .context = a.context,
+                                 .windows = a.windows,
+                                 .seed = a.seed,
+                                 .share = a.share,
+                                 .in_domain = {},
+                                 .threads = a.threads};
+    std::for_each(a.compressions.begin(), a.compressions.end(), check_compression);
+    check_distinct(a.compressions, "--compression");
+    check_distinct(a.methods, "--methods");
+    for (const auto& name : a.methods)
+        options.methods.push_back(&llm::find_method(name));
+    if (!a.in_domain.empty()) {
+        options.in_domain = a.in_domain;
+        if (std::none_of(options.texts.begin(), options.texts.end(),
+                         [&](const auto& text) { return text.first == a.in_domain; }))
+            throw nsvd::error(fmt::format("--in-domain {}: no --text has this name", a.in_domain));
+    }
+    llm::output json_out(a.json), html_out(a.html);
+    auto result = llm::compare(options);
+    result.command = a.command;
+    if (!json_out.is_standard_output() && !html_out.is_standard_output())
+        fmt::print("{}", llm::print_table(result));
+    json_out.write(dump(llm::to_json(result)));
+    html_out.write(llm::html_report(result));
+}
+
+json to_json(const llm::layer_record& layer) {
+    return {{"name", layer.name},
+            {"m", layer.m},
+            {"n", layer.n},
+            {"rank", layer.rank},
+            {"parameters", layer.parameters},
+            {"weighted_error", layer.weighted_error},
+            {"plain_error", layer.plain_error},
+            {"seconds", layer.seconds},
+            {"status", layer.status}};
+}
+
+void run_compress(const arguments& a) {
+    check_compression(a.compression);
+    const llm::recipe recipe{&llm::find_method(a.method), a.compression, a.share};
+    llm::output json_out(a.json);
+    llm::model model(a.model);
+    llm::check_output(model, a.output, a.force);
+    const auto tokens = llm::read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
+    const llm::sampling sample{llm::context_of(model, a.context), a.windows, a.seed};
+
+    std::vector<llm::layer_record> layers;
+    std::int64_t calibration_tokens = 0;
+    {
+        llm::progress bar(std::min(tokens.size() / sample.context, sample.windows) + model.layers());
+        bar.label("calibration");
+        const auto sites = llm::gather(model, tokens, sample, a.calibration.string(), a.threads, bar);
+        calibration_tokens = static_cast<std::int64_t>(sites.front().tokens());
+        bar.label(std::string(recipe.how->label));
+        layers = llm::compress_layers(model, llm::take_dense(model), sites, recipe, a.threads, bar);
+    }
+    json about{
+        {"version", NSVD_VERSION},
+        {"method", recipe.how->name},
+        {"compression", a.compression},
+        {"share", a.share},
+        {"seed", a.seed},
+        {"context", sample.context},
+        {"calibration", {{"file", a.calibration.filename().string()}, {"tokens", calibration_tokens}}}};
+    std::int64_t before = 0, after = 0;
+    double error = 0;
+    for (const auto& layer : layers) {
+        about["rank"][layer.name] = layer.rank;
+        before += layer.m * layer.n;
+        after += layer.parameters;
+        error += layer.weighted_error / static_cast<double>(layers.size());
+    }
+    llm::save_model(model, a.output, about, a.force);
+
+    json result{{"nsvd", NSVD_VERSION}, {"model", a.model.string()}, {"output", a.output.string()}};
+    result.update(about);
+    result.erase("version");
+    result.erase("rank");
+    for (const auto& layer : layers)
+        result["layers"].push_back(to_json(layer));
+    json_out.write(dump(result));
+    if (!json_out.is_standard_output())
+        fmt::print(
+            "{} at {:g} %: {} layers, {} parameters where there were {}, mean weighted error {:.4f}: {}\n",
+            recipe.how->label, 100 * a.compression, layers.size(), after, before, error, a.output.string());
+}
+
+void run_evaluate(const arguments& a) {
+    llm::output json_out(a.json);
+    const llm::model model(a.model);
+    const auto context = llm::context_of(model, a.context);
+    const auto tokens = llm::read_tokens(a.text, model.folder(), model.shape().vocab_size);
+    const auto result = [&] {
+        llm::progress bar(tokens.size() / context);
+        return llm::evaluate(model, tokens, context, a.text.string(), a.threads, bar);
+    }();
+    json_out.write(dump({{"nsvd", NSVD_VERSION},
+                         {"model", a.model.string()},
+                         {"text", a.text.string()},
+                         {"context", context},
+                         {"tokens", result.tokens},
+                         {"windows", result.windows},
+                         {"predictions", result.predictions},
+                         {"nll", result.nll},
+                         {"perplexity", result.perplexity}}));
+    if (!json_out.is_standard_output())
+        fmt::print("perplexity {:.6g} (nll {:.6f}; {} predictions in {} windows of {} tokens)\n",
+                   result.perplexity, result.nll, result.predictions, result.windows, context);
+}
+
+void add_common(CLI::App& command, arguments& a) {
+    command.add_option("--model", a.model, "model folder: config.json, model.safetensors")->required();
+    command
+        .add_option("--context", a.context, "tokens of a window (default: the model's context, at most 2048)")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--threads", a.threads, "threads (default: one a processor)")
+        ->check(CLI::PositiveNumber);
+    command.add_option("--json", a.json, "write the result as JSON; - is standard output");
+}
+
+void add_calibration(CLI::App& command, arguments& a) {
+    command.add_option("--calibration", a.calibration, "text, or token ids in a .u16 or .u32 file")
+        ->required();
+    command.add_option("--windows", a.windows, "calibrate on at most this many windows")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    command.add_option("--seed", a.seed, "of the draw of calibration windows")->capture_default_str();
+    command.add_option("--share", a.share, "the first stage's part of the rank in nested methods")
+        ->capture_default_str();
+}
+
+/// Declares the command line; returns the subcommand's work.
+void declare(CLI::App& app, arguments& a) {
+    app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);
+    app.require_subcommand(1);
+
+    auto* compare = app.add_subcommand("compare", "table of perplexities: methods, compressions, texts");
+    add_common(*compare, a);
+    add_calibration(*compare, a);
+    compare->add_option("--text", a.texts, "NAME=FILE; may be given again")->required();
+    compare->add_option("--compression", a.compressions, "shares of the parameters to remove: 0.1,0.2,…")
+        ->required()
+        ->delimiter(',');
+    for (const auto& method : llm::methods)
+        a.methods.emplace_back(method.name);
+    compare->add_option("--methods", a.methods, "methods to compare")->capture_default_str()->delimiter(',');
+    compare->add_option("--in-domain", a.in_domain,
+                        "text of the calibration's kind, left out of the average");
+    compare->add_option("--html", a.html, "write the table and its plots as a page");
+    compare->footer(
+        "Example: nsvd-llm compare --model DIR --calibration calibration.txt --text news=news.txt "
+        "--compression 0.2,0.3 --methods asvd-1,nsvd-1");
+    compare->callback([&a] { run_compare(a); });
+
+    auto* compress = app.add_subcommand("compress", "write a compressed model folder");
+    add_common(*compress, a);
+    add_calibration(*compress, a);
+    compress->add_option("--compression", a.compression, "share of the parameters to remove")->required();
+    compress->add_option("--method", a.method, "one of compare's methods")->required();
+    compress->add_option("--output", a.output, "folder to write")->required();
+    compress->add_flag("--force", a.force, "write into a folder that is not empty");
+    compress->footer(
+        "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
+        "--method nsvd-1 --output DIR-30");
+    compress->callback([&a] { run_compress(a); });
+
+    auto* evaluate = app.add_subcommand("evaluate", "perplexity of a model folder, dense or compressed");
+    add_common(*evaluate, a);
+    evaluate->add_option("--text", a.text, "text, or token ids in a .u16 or .u32 file")->required();
+    evaluate->footer("Example: nsvd-llm evaluate --model DIR --text news.txt");
+    evaluate->callback([&a] { run_evaluate(a); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Compresses the linear layers of a language model and shows what that costs in perplexity.");
+    arguments a;
+    for (int i = 0; i < argc; ++i)
+        a.command += (i == 0 ? "" : " ") + std::string(argv[i]);
+    try {
+        declare(app, a);
+        app.parse(argc, argv);
+        return 0;
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? 0 : 2;
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "nsvd-llm: {}\n", e.what());
+        return 1;
+    }
+}

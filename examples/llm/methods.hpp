@@ -1,0 +1,40 @@
+/// The methods of the NSVD paper under the names of the command line.
+#pragma once
+
+#include <nsvd/nsvd.hpp>
+
+#include <Eigen/Core>
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+namespace llm {
+
+struct method {
+    std::string_view name;                     // "nsvd-1"
+    std::string_view label;                    // as in the paper: "NSVD-I"
+    std::optional<nsvd::whitening> whitening;  // none: plain SVD
+    std::optional<nsvd::residual> residual;    // none: one stage
+};
+
+inline constexpr std::array<method, 8> methods{{
+    {"svd", "SVD", {}, {}},
+    {"asvd-0", "ASVD-0", nsvd::whitening::diagonal, {}},
+    {"asvd-1", "ASVD-I", nsvd::whitening::cholesky, {}},
+    {"asvd-2", "ASVD-II", nsvd::whitening::eigen, {}},
+    {"nsvd-1", "NSVD-I", nsvd::whitening::cholesky, nsvd::residual::svd},
+    {"nsvd-2", "NSVD-II", nsvd::whitening::eigen, nsvd::residual::svd},
+    {"nid-1", "NID-I", nsvd::whitening::cholesky, nsvd::residual::interpolative},
+    {"nid-2", "NID-II", nsvd::whitening::eigen, nsvd::residual::interpolative},
+}};
+
+/// Throws nsvd::error with the known names for any other.
+[[nodiscard]] const method& find_method(std::string_view name);
+
+/// Decomposes W (m×n); `share` is the first stage's part of the rank where there are two.
+[[nodiscard]] nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
+                                              const nsvd::calibration<float>& calib, nsvd::compression ratio,
+                                              double share);
+
+}  // namespace llm

@@ -1,0 +1,31 @@
+/// Perplexity of a model on a text.
+#pragma once
+
+#include "model.hpp"
+#include "progress.hpp"
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+struct evaluation {
+    double nll = 0;          // mean over all predictions, in nats
+    double perplexity = 0;   // exp(nll)
+    std::size_t tokens = 0;  // read, the dropped tail included
+    std::size_t windows = 0;
+    std::size_t predictions = 0;     // windows · (context − 1)
+    std::vector<double> window_nll;  // mean over the predictions of each window
+};
+
+/// Mean negative log likelihood of tokens 1 … N−1 of a window, each given those before it.
+[[nodiscard]] double window_nll(const model& m, std::span<const token> window);
+
+/// Evaluates non-overlapping windows of `context` ≥ 2 tokens, a shorter tail dropped; `name` is the text's in
+/// errors. The result does not depend on `threads` (0: one a processor). One progress step a window.
+[[nodiscard]] evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t context,
+                                  const std::string& name, unsigned threads, progress& bar);
+
+}  // namespace llm

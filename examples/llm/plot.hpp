@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+struct plot_point {
+    double x;
+    double y;
+    double error = 0;  ///< half the length of the bar; 0 or NaN: none
+};
+
+struct plot_series {
+    std::string method;  ///< chooses colour, dash and marker: the same in every plot
+    std::string label;
+    std::vector<plot_point> points;  ///< x ascending; points that aren't finite break the line
+};
+
+/// A horizontal line across the plot.
+struct plot_level {
+    std::string label;
+    double y;
+};
+
+/// x is a share, shown in percent, with a tick at each value that occurs.
+struct plot {
+    std::string title;
+    std::string y_title;
+    bool log_y = false;             ///< otherwise linear, shown in percent
+    std::optional<double> floor{};  ///< bounds of y, if any: a line that crosses one ends in an arrow
+    std::optional<double> ceiling{};
+    double spread = 0;  ///< shift between series in pixels, so that error bars part
+    std::vector<plot_series> series{};
+    std::optional<plot_level> level{};
+};
+
+/// The plot as an `<svg>` that scales with its container, every line labelled at its right end.
+[[nodiscard]] std::string draw(const plot& p);
+
+}  // namespace llm

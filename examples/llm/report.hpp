@@ -1,0 +1,32 @@
+#pragma once
+
+#include "comparison.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace llm {
+
+// All of these throw `std::invalid_argument` when a list of `c` doesn't fit its list of texts.
+
+/// Table for a terminal in the shape of Table 1 of the NSVD paper: dense first, then a group for
+/// each compression with a row for each method, a column of perplexities for each text, the best of
+/// each group marked, the average improvement over ASVD-I last, and footnotes. UTF-8, ends with a
+/// newline.
+[[nodiscard]] std::string print_table(const comparison& c);
+
+/// The same with all figures. Figures that aren't finite are null. The windows themselves are left
+/// out, their statistics are in. For `dump`, names that aren't UTF-8 want `error_handler_t::replace`.
+[[nodiscard]] nlohmann::ordered_json to_json(const comparison& c);
+
+/// Back from `to_json`, so that a report can be drawn again:
+/// `to_json(from_json(to_json(c))) == to_json(c)`. Throws `std::invalid_argument` that says which
+/// key is missing or of another type.
+[[nodiscard]] comparison from_json(const nlohmann::ordered_json& from);
+
+/// One page of HTML5 that is XML as well: the table, a plot of the average improvement, and for
+/// each text a plot of perplexity against compression. Nothing is fetched, no script runs.
+[[nodiscard]] std::string html_report(const comparison& c);
+
+}  // namespace llm

@@ -1,0 +1,68 @@
+/// Work spread over threads, with BLAS kept to one thread meanwhile.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+// Null unless the program is linked to OpenBLAS.
+extern "C" {
+[[gnu::weak]] void openblas_set_num_threads(int);
+[[gnu::weak]] int openblas_get_num_threads();
+}
+
+namespace llm {
+
+/// OpenBLAS runs on one thread while this lives; with another BLAS, or none, it does nothing.
+class single_threaded_blas {
+public:
+    single_threaded_blas() {
+        if (!openblas_set_num_threads || !openblas_get_num_threads) return;
+        threads_ = openblas_get_num_threads();
+        openblas_set_num_threads(1);
+    }
+    single_threaded_blas(const single_threaded_blas&) = delete;
+    single_threaded_blas& operator=(const single_threaded_blas&) = delete;
+    ~single_threaded_blas() {
+        if (threads_ != 0) openblas_set_num_threads(threads_);
+    }
+
+private:
+    int threads_ = 0;
+};
+
+/// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor). The
+/// first exception stops what has not started and is thrown again here.
+template <class Work>
+void parallel_for(std::size_t count, unsigned threads, const Work& work) {
+    const single_threaded_blas guard;
+    std::atomic<std::size_t> next = 0;
+    std::mutex mutex;
+    std::exception_ptr failure;
+    const auto run = [&] {
+        for (std::size_t i = next++; i < count; i = next++) {
+            try {
+                work(i);
+            } catch (...) {
+                const std::lock_guard lock(mutex);
+                if (!failure) failure = std::current_exception();
+                next = count;
+            }
+        }
+    };
+    if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
+    const auto helpers = std::min<std::size_t>(threads, std::max<std::size_t>(count, 1)) - 1;
+    {
+        std::vector<std::jthread> pool;
+        for (std::size_t i = 0; i < helpers; ++i)
+            pool.emplace_back(run);
+        run();
+    }
+    if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace llm

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "../error.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <sys/stat.h>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// A file that is either completely written or not there (POSIX).
+///
+/// Bytes go to a temporary name in the same folder; `commit` flushes them to the disk and renames. Without
+/// `commit` the temporary is removed and a file that was there before is untouched. Everything that fails
+/// (full disk, read-only folder, a target that is no regular file) throws nsvd::error, which names the
+/// target.
+class atomic_file {
+public:
+    explicit atomic_file(std::filesystem::path path) : path_(std::move(path)) {
+        std::error_code ignored;
+        const auto status = std::filesystem::status(path_, ignored);
+        if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+            throw error(path_.string() + ": not a regular file: give the name of a file");
+        for (int attempt = 0; descriptor_ < 0; ++attempt) {
+            temporary_ = path_;
+            temporary_ += std::string(".").append(std::to_string(::getpid()));
+            temporary_ += std::string("-").append(std::to_string(attempt)).append(".partial");
+            descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            if (descriptor_ < 0 && (errno != EEXIST || attempt == 99)) fail("cannot be written");
+        }
+    }
+
+    atomic_file(const atomic_file&) = delete;
+    atomic_file& operator=(const atomic_file&) = delete;
+
+    ~atomic_file() {
+        if (descriptor_ < 0) return;
+        ::close(descriptor_);
+        ::unlink(temporary_.c_str());
+    }
+
+    /// Appends bytes.
+    void write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            const auto written = ::write(descriptor_, bytes.data(), bytes.size());
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) fail("cannot be written");
+            bytes = bytes.subspan(static_cast<std::size_t>(written));
+        }
+    }
+
+    /// Flushes and gives the file its name; nothing can be written afterwards.
+    void commit() {
+        if (::fsync(descriptor_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0)
+            fail("cannot be written");
+        ::close(std::exchange(descriptor_, -1));
+    }
+
+private:
+    [[noreturn]] void fail(const char* what) const {
+        throw error(path_.string() + ": " + what + ": " + std::generic_category().message(errno));
+    }
+
+    std::filesystem::path path_;
+    std::filesystem::path temporary_;
+    int descriptor_ = -1;
+};
+
+}  // namespace nsvd::inline NSVD_ABI

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "../error.hpp"
+#include "atomic_file.hpp"
+
+#include <Eigen/Core>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+/// The safetensors file format: 8 bytes little-endian length of a JSON header, the header, the data
+/// (row-major). Reading maps the file and checks the whole header first; needs nlohmann-json and POSIX.
+namespace nsvd::inline NSVD_ABI::safetensors {
+
+static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
+
+/// Element types under the names they bear in a file.
+enum class dtype { BOOL, U8, I8, F8_E5M2, F8_E4M3, U16, I16, F16, BF16, U32, I32, F32, U64, I64, F64 };
+
+namespace detail {
+
+struct dtype_row {
+    safetensors::dtype dtype;
+    std::string_view name;
+    std::size_t size;
+};
+
+inline constexpr std::array<dtype_row, 15> dtypes{{{dtype::BOOL, "BOOL", 1},
+                                                   {dtype::U8, "U8", 1},
+                                                   {dtype::I8, "I8", 1},
+                                                   {dtype::F8_E5M2, "F8_E5M2", 1},
+                                                   {dtype::F8_E4M3, "F8_E4M3", 1},
+                                                   {dtype::U16, "U16", 2},
+                                                   {dtype::I16, "I16", 2},
+                                                   {dtype::F16, "F16", 2},
+                                                   {dtype::BF16, "BF16", 2},
+                                                   {dtype::U32, "U32", 4},
+                                                   {dtype::I32, "I32", 4},
+                                                   {dtype::F32, "F32", 4},
+                                                   {dtype::U64, "U64", 8},
+                                                   {dtype::I64, "I64", 8},
+                                                   {dtype::F64, "F64", 8}}};
+
+}  // namespace detail
+
+/// Bytes of one element.
+[[nodiscard]] inline std::size_t size_of(dtype type) {
+    return detail::dtypes[static_cast<std::size_t>(type)].size;
+}
+
+/// Name in a file, for example "BF16".
+[[nodiscard]] inline std::string_view name_of(dtype type) {
+    return detail::dtypes[static_cast<std::size_t>(type)].name;
+}
+
+/// Calls `f(T{})` with the Eigen scalar `T` of a floating-point dtype: double, float, half or bfloat16.
+/// Throws nsvd::error for every other dtype.
+template <class F>
+decltype(auto) visit_scalar(dtype type, F&& f) {
+    switch (type) {
+        case dtype::F64:
+            return f(double{});
+        case dtype::F32:
+            return f(float{});
+        case dtype::F16:
+            return f(Eigen::half{});
+        case dtype::BF16:
+            return f(Eigen::bfloat16{});
+        default:
+            break;
+    }
+    throw error("dtype " + std::string(name_of(type)) + " is not one of F64, F32, F16, BF16");
+}
+
+/// A tensor inside a mapped file; valid as long as the file is.
+struct view {
+    safetensors::dtype dtype;
+    std::vector<std::int64_t> shape;
+    std::span<const std::byte> bytes;
+};
+
+/// A tensor to be written. `bytes` may point anywhere (into another mapped file, for example); `storage`
+/// keeps them alive where the tensor owns them.
+struct tensor {
+    std::string name;
+    safetensors::dtype dtype;
+    std::vector<std::int64_t> shape;
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const std::vector<std::byte>> storage{};
+};
+
+using string_map = std::map<std::string, std::string>;
+
+/// A safetensors file, mapped read-only. The header is checked in full on opening: lengths, JSON, dtypes,
+/// shapes (overflow included), offsets that cover the data without gap or overlap. Anything wrong throws
+/// nsvd::error "FILE: what" or "FILE: tensor 'x': what". The file must not be changed by others while it is
+/// open.
+class file {
+public:
+    explicit file(std::filesystem::path path);
+
+    /// Names in the order of their data.
+    [[nodiscard]] const std::vector<std::string>& tensors() const { return names_; }
+    [[nodiscard]] bool contains(const std::string& name) const { return views_.contains(name); }
+    /// Throws nsvd::error for a name that is not there.
+    [[nodiscard]] const view& at(const std::string& name) const;
+    /// The strings under `__metadata__`.
+    [[nodiscard]] const string_map& metadata() const { return metadata_; }
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+private:
+    struct unmap {
+        std::size_t size;
+        void operator()(const std::byte* begin) const { ::munmap(const_cast<std::byte*>(begin), size); }
+    };
+
+    [[noreturn]] void fail(const std::string& what) const { throw error(path_.string() + ": " + what); }
+    [[noreturn]] void fail(const std::string& name, const std::string& what) const {
+        fail("tensor '" + name + "': " + what);
+    }
+    void map();
+    [[nodiscard]] nlohmann::json parse_header(std::string_view text) const;
+    [[nodiscard]] view parse_tensor(const std::string& name, const nlohmann::json& entry,
+                                    std::span<const std::byte> data) const;
+    void check_coverage(std::span<const std::byte> data);
+
+    std::filesystem::path path_;
+    std::unique_ptr<const std::byte, unmap> bytes_;
+    std::vector<std::string> names_;
+    std::map<std::string, view> views_;
+    string_map metadata_;
+};
+
+/// Elements of a shape; throws nsvd::error for a negative size or a product that overflows.
+[[nodiscard]] inline std::size_t count_of(std::span<const std::int64_t> shape) {
+    std::size_t count = 1;
+    for (const auto size : shape) {
+        if (size < 0) throw error("shape with a negative size " + std::to_string(size));
+        const auto n = static_cast<std::size_t>(size);
+        if (n != 0 && count > std::numeric_limits<std::size_t>::max() / 16 / n)
+            throw error("shape overflows");
+        count *= n;
+    }
+    return count;
+}
+
+/// The tensor (m×n, n as a column, or a single number) as an Eigen matrix of `Scalar`. The data need no
+/// alignment. Throws nsvd::error for more than two dimensions and for a dtype that is no floating-point type.
+template <class Scalar>
+[[nodiscard]] Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> to_matrix(const view& t) {
+    if (t.shape.size() > 2)
+        throw error("a tensor of " + std::to_string(t.shape.size()) + " dimensions is not a matrix");
+    const Eigen::Index m = t.shape.empty() ? 1 : t.shape[0];
+    const Eigen::Index n = t.shape.size() < 2 ? 1 : t.shape[1];
+    return visit_scalar(t.dtype, [&](auto stored) {
+        Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
+        Eigen::RowVectorX<decltype(stored)> row(n);
+        const auto row_bytes = static_cast<std::size_t>(n) * sizeof stored;
+        for (Eigen::Index i = 0; row_bytes != 0 && i < m; ++i) {
+            std::memcpy(row.data(), t.bytes.data() + static_cast<std::size_t>(i) * row_bytes, row_bytes);
+            result.row(i) = row.template cast<Scalar>();
+        }
+        return result;
+    });
+}
+
+/// A tensor that owns a row-major copy of the m×n matrix, rounded to `type` (values outside its range become
+/// infinite).
+template <class Derived>
+[[nodiscard]] tensor from_matrix(std::string name, dtype type, const Eigen::MatrixBase<Derived>& matrix) {
+    auto storage =
+        std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(matrix.size()) * size_of(type));
+    visit_scalar(type, [&](auto stored) {
+        Eigen::RowVectorX<decltype(stored)> row(matrix.cols());
+        const auto row_bytes = static_cast<std::size_t>(matrix.cols()) * sizeof stored;
+        for (Eigen::Index i = 0; row_bytes != 0 && i < matrix.rows(); ++i) {
+            row = matrix.row(i).template cast<decltype(stored)>();
+            std::memcpy(storage->data() + static_cast<std::size_t>(i) * row_bytes, row.data(), row_bytes);
+        }
+    });
+    return {std::move(name), type, {matrix.rows(), matrix.cols()}, *storage, storage};
+}
+
+/// Writes the tensors in the order given; the file appears under its name when it is complete (atomic_file).
+/// Throws nsvd::error for names given twice, for bytes that don't fit dtype and shape, and when writing
+/// fails.
+inline void write(const std::filesystem::path& path, std::span<const tensor> tensors,
+                  const string_map& metadata = {}) {
+    const auto fail = [&](const std::string& name, const std::string& what) {
+        throw error(path.string() + ": tensor '" + name + "': " + what);
+    };
+    using nlohmann::json;
+    std::string header = "{";
+    try {
+        if (!metadata.empty()) header += "\"__metadata__\":" + json(metadata).dump() + ",";
+        std::set<std::string> names{"__metadata__"};
+        std::size_t offset = 0;
+        for (const auto& t : tensors) {
+            if (!names.insert(t.name).second) fail(t.name, "the name is taken");
+            if (count_of(t.shape) * size_of(t.dtype) != t.bytes.size())
+                fail(t.name, std::to_string(t.bytes.size()) + " bytes don't fit its dtype and shape");
+            const std::array<std::size_t, 2> offsets{offset, offset += t.bytes.size()};
+            const json entry{{"dtype", name_of(t.dtype)}, {"shape", t.shape}, {"data_offsets", offsets}};
+            header += json(t.name).dump() + ":" + entry.dump() + ",";
+        }
+    } catch (const json::exception& e) {
+        throw error(path.string() + ": names and metadata must be UTF-8: " + e.what());
+    }
+    if (header.back() == ',') header.pop_back();
+    header += '}';
+    header.resize((header.size() + 7) / 8 * 8, ' ');
+
+    const std::uint64_t length = header.size();
+    atomic_file out(path);
+    out.write(std::as_bytes(std::span(&length, 1)));
+    out.write(std::as_bytes(std::span(header)));
+    for (const auto& t : tensors)
+        out.write(t.bytes);
+    out.commit();
+}
+
+inline file::file(std::filesystem::path path) : path_(std::move(path)) {
+    constexpr std::size_t prefix = 8;
+    constexpr std::uint64_t header_limit = 100'000'000;
+    map();
+    const std::span<const std::byte> bytes(bytes_.get(), bytes_.get_deleter().size);
+    if (bytes.size() < prefix) fail("no safetensors file: " + std::to_string(bytes.size()) + " bytes only");
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes.data(), prefix);
+    if (length > bytes.size() - prefix)
+        fail("header of " + std::to_string(length) + " bytes in a file of " + std::to_string(bytes.size()) +
+             ": truncated, or no safetensors file");
+    if (length > header_limit) fail("header of " + std::to_string(length) + " bytes: more than 100 MB");
+
+    const auto data = bytes.subspan(prefix + static_cast<std::size_t>(length));
+    const auto* text = reinterpret_cast<const char*>(bytes.data() + prefix);
+    const auto header = parse_header({text, static_cast<std::size_t>(length)});
+    for (const auto& [name, entry] : header.items()) {
+        if (name == "__metadata__") {
+            if (!entry.is_object()) fail("__metadata__ is not an object");
+            for (const auto& [key, value] : entry.items()) {
+                if (!value.is_string()) fail("__metadata__ '" + key + "' is not a string");
+                metadata_[key] = value.get<std::string>();
+            }
+        } else {
+            names_.push_back(name);
+            views_.emplace(name, parse_tensor(name, entry, data));
+        }
+    }
+    check_coverage(data);
+}
+
+inline const view& file::at(const std::string& name) const {
+    const auto found = views_.find(name);
+    if (found == views_.end()) fail(name, "is missing");
+    return found->second;
+}
+
+inline void file::map() {
+    const auto system_error = [&] { fail("cannot be read: " + std::generic_category().message(errno)); };
+    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) system_error();
+    struct closer {
+        int descriptor;
+        ~closer() { ::close(descriptor); }
+    } const closer{descriptor};
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0) system_error();
+    if (!S_ISREG(status.st_mode)) fail("not a regular file");
+    const auto size = static_cast<std::size_t>(status.st_size);
+    if (size == 0) fail("empty file");
+    void* begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (begin == MAP_FAILED) system_error();
+    bytes_ = {static_cast<const std::byte*>(begin), unmap{size}};
+}
+
+inline nlohmann::json file::parse_header(std::string_view text) const {
+    using nlohmann::json;
+    std::set<std::string> keys;
+    const auto reject_repeated = [&](int depth, json::parse_event_t event, json& value) {
+        if (depth == 1 && event == json::parse_event_t::key && !keys.insert(value.get<std::string>()).second)
+            fail(value.get<std::string>(), "appears twice");
+        return true;
+    };
+    try {
+        auto header = json::parse(text, reject_repeated);
+        if (!header.is_object()) fail("header is not a JSON object");
+        return header;
+    } catch (const json::exception& e) {
+        fail(std::string("header is not JSON: ") + e.what());
+    }
+}
+
+inline view file::parse_tensor(const std::string& name, const nlohmann::json& entry,
+                               std::span<const std::byte> data) const {
+    const auto unsigned_array = [&](const char* key) {
+        const auto found = entry.find(key);
+        if (found == entry.end() || !found->is_array()) fail(name, std::string(key) + " is not an array");
+        std::vector<std::int64_t> numbers;
+        for (const auto& number : *found) {
+            if (!number.is_number_unsigned() ||
+                number.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max())
+                fail(name,
+                     std::string(key) + " has a part that is no non-negative integer: " + number.dump());
+            numbers.push_back(number.get<std::int64_t>());
+        }
+        return numbers;
+    };
+
+    if (!entry.is_object()) fail(name, "is not an object");
+    const auto type = entry.find("dtype");
+    if (type == entry.end() || !type->is_string()) fail(name, "dtype is not a string");
+    const auto row = std::find_if(detail::dtypes.begin(), detail::dtypes.end(),
+                                  [&](const auto& known) { return known.name == type->get<std::string>(); });
+    if (row == detail::dtypes.end()) fail(name, "unknown dtype " + type->dump());
+
+    auto shape = unsigned_array("shape");
+    const auto offsets = unsigned_array("data_offsets");
+    if (offsets.size() != 2) fail(name, "data_offsets are not two numbers");
+    const auto begin = static_cast<std::size_t>(offsets[0]);
+    const auto end = static_cast<std::size_t>(offsets[1]);
+    if (begin > end || end > data.size())
+        fail(name, "data_offsets " + std::to_string(begin) + ".." + std::to_string(end) + " outside of " +
+                       std::to_string(data.size()) + " bytes of data");
+    std::size_t size = 0;
+    try {
+        size = count_of(shape) * row->size;
+    } catch (const error& e) {
+        fail(name, e.what());
+    }
+    if (size != end - begin)
+        fail(name, std::to_string(end - begin) + " bytes of data where dtype and shape want " +
+                       std::to_string(size));
+    return {row->dtype, std::move(shape), data.subspan(begin, size)};
+}
+
+inline void file::check_coverage(std::span<const std::byte> data) {
+    const auto place = [&](const std::string& name) {
+        const auto bytes = views_.at(name).bytes;
+        return std::tuple(bytes.data(), bytes.size());
+    };
+    std::stable_sort(names_.begin(), names_.end(),
+                     [&](const auto& a, const auto& b) { return place(a) < place(b); });
+    const std::byte* end = data.data();
+    for (const auto& name : names_) {
+        const auto bytes = views_.at(name).bytes;
+        if (bytes.data() < end) fail(name, "overlaps the tensor before it");
+        if (bytes.data() > end) fail(name, "is preceded by bytes that belong to no tensor");
+        end += bytes.size();
+    }
+    if (end != data.data() + data.size()) fail("bytes after the last tensor");
+}
+
+}  // namespace nsvd::inline NSVD_ABI::safetensors

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "support/catch.hpp"
+
+#include <nsvd/ext/calibration_file.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+struct scratch_folder {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("nsvd-calibration-" + std::to_string(::getpid()));
+    scratch_folder() { std::filesystem::create_directories(path); }
+    ~scratch_folder() { std::filesystem::remove_all(path); }
+};
+
+nsvd::calibration<float> example() {
+    std::srand(7);
+    nsvd::calibration<float> calib(5);
+    calib.update(Eigen::MatrixXf::Random(5, 40));
+    calib.update(Eigen::MatrixXf::Random(5, 3), Eigen::Vector3d(0.5, 0.0, 2.0));
+    return calib;
+}
+
+}  // namespace
+
+TEST_CASE("a calibration survives a file bit for bit", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "a.safetensors";
+    const auto before = example();
+    nsvd::save_calibration(file, before);
+    const auto after = nsvd::load_calibration<double>(file);
+    CHECK(after.gram() == before.gram());
+    CHECK(after.mean() == before.mean());
+    CHECK(after.mean_abs() == before.mean_abs());
+    CHECK(after.max_abs() == before.max_abs());
+    CHECK(after.tokens() == 42);
+    CHECK(after.weight() == before.weight());
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);  // no temporary left
+}
+
+TEST_CASE("several calibrations share a file", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "b.safetensors";
+    const auto first = example();
+    nsvd::calibration<float> second(2);
+    second.update(Eigen::Matrix2f::Identity());
+    auto tensors = nsvd::to_tensors(first, "layer0.");
+    for (auto& t : nsvd::to_tensors(second, "layer1.")) tensors.push_back(std::move(t));
+    nsvd::safetensors::write(file, tensors);
+    const nsvd::safetensors::file mapped(file);
+    CHECK(nsvd::calibration_from<float>(mapped, "layer0.").gram() == first.gram());
+    CHECK(nsvd::calibration_from<float>(mapped, "layer1.").gram() == second.gram());
+    CHECK_THROWS_AS(nsvd::calibration_from<float>(mapped, "layer2."), nsvd::error);
+    CHECK_THROWS_AS(nsvd::load_calibration(file), nsvd::error);  // not a file of one calibration
+}
+
+TEST_CASE("numbers that are no statistics are refused on reading", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "c.safetensors";
+    const nsvd::safetensors::string_map metadata{{"format", "nsvd.calibration"}, {"version", "1"}};
+    const auto with = [&](auto change) {
+        auto tensors = nsvd::to_tensors(example());
+        change(tensors);
+        nsvd::safetensors::write(file, tensors, metadata);
+    };
+    using nsvd::safetensors::dtype;
+    using nsvd::safetensors::from_matrix;
+    const Eigen::MatrixXd gram = example().gram();
+
+    with([](auto&) {});
+    CHECK_NOTHROW(nsvd::load_calibration(file));
+    with([](auto& t) { t.pop_back(); });
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("tokens"));
+    with([&](auto& t) { t[0] = from_matrix("gram", dtype::F32, gram); });
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("gram"));
+    with([&](auto& t) { t[0] = from_matrix("gram", dtype::F64, gram.leftCols(4)); });
+    CHECK_THROWS_AS(nsvd::load_calibration(file), nsvd::error);
+    with([&](auto& t) {
+        Eigen::MatrixXd lopsided = gram;
+        lopsided(0, 1) += 1.0;
+        t[0] = from_matrix("gram", dtype::F64, lopsided);
+    });
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("symmetric"));
+    with([&](auto& t) {
+        Eigen::MatrixXd huge = gram;
+        huge(0, 1) = huge(1, 0) = 1e6;
+        t[0] = from_matrix("gram", dtype::F64, huge);
+    });
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("diagonal"));
+    with([&](auto& t) {
+        Eigen::MatrixXd bad = gram;
+        bad(2, 2) = std::numeric_limits<double>::quiet_NaN();
+        t[0] = from_matrix("gram", dtype::F64, bad);
+    });
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("finite") || Catch::ContainsSubstring("symmetric"));
+}
+
+TEST_CASE("a truncated calibration file is refused at every length", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "d.safetensors";
+    nsvd::save_calibration(file, example());
+    const auto size = std::filesystem::file_size(file);
+    for (std::uintmax_t length = size; length-- > 0;) {
+        std::filesystem::resize_file(file, length);
+        REQUIRE_THROWS_AS(nsvd::load_calibration(file), nsvd::error);
+    }
+}

@@ -1,0 +1,203 @@
+// A second LLaMA: plain loops in double, token by token, nothing shared with the application; and random
+// models.
+#pragma once
+
+#include <nsvd/ext/safetensors.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace llm_test {
+
+struct random_model {
+    std::size_t hidden = 16, inter = 24, blocks = 2, heads = 4, kv_heads = 2, head_dim = 4, vocab = 50;
+    double theta = 10000, eps = 1e-5;
+    bool tied = false, explicit_head_dim = false;
+    nsvd::safetensors::dtype dtype = nsvd::safetensors::dtype::F32;
+    unsigned seed = 1;
+
+    /// Writes config.json and model.safetensors.
+    void write_to(const std::filesystem::path& folder) const {
+        std::mt19937 random(seed);
+        std::normal_distribution<double> normal;
+        std::vector<nsvd::safetensors::tensor> tensors;
+        const auto add = [&](const std::string& name, std::size_t m, std::size_t n, double mean,
+                             double scale) {
+            Eigen::MatrixXd w(static_cast<Eigen::Index>(m), static_cast<Eigen::Index>(n));
+            for (auto& x : w.reshaped())
+                x = mean + scale * normal(random);
+            auto tensor = nsvd::safetensors::from_matrix(name, dtype, w);
+            if (n == 1) tensor.shape = {static_cast<std::int64_t>(m)};
+            tensors.push_back(std::move(tensor));
+        };
+        const auto linear = [&](const std::string& name, std::size_t m, std::size_t n) {
+            add(name, m, n, 0, 1.5 / std::sqrt(static_cast<double>(n)));
+        };
+        add("model.embed_tokens.weight", vocab, hidden, 0, 1);
+        if (!tied) linear("lm_head.weight", vocab, hidden);
+        add("model.norm.weight", hidden, 1, 1, 0.2);
+        for (std::size_t b = 0; b < blocks; ++b) {
+            const auto block = "model.layers." + std::to_string(b) + ".";
+            add(block + "input_layernorm.weight", hidden, 1, 1, 0.2);
+            add(block + "post_attention_layernorm.weight", hidden, 1, 1, 0.2);
+            linear(block + "self_attn.q_proj.weight", heads * head_dim, hidden);
+            linear(block + "self_attn.k_proj.weight", kv_heads * head_dim, hidden);
+            linear(block + "self_attn.v_proj.weight", kv_heads * head_dim, hidden);
+            linear(block + "self_attn.o_proj.weight", hidden, heads * head_dim);
+            linear(block + "mlp.gate_proj.weight", inter, hidden);
+            linear(block + "mlp.up_proj.weight", inter, hidden);
+            linear(block + "mlp.down_proj.weight", hidden, inter);
+        }
+        nsvd::safetensors::write(folder / "model.safetensors", tensors, {{"format", "pt"}});
+        nlohmann::json config{
+            {"model_type", "llama"},      {"hidden_act", "silu"},          {"hidden_size", hidden},
+            {"intermediate_size", inter}, {"num_hidden_layers", blocks},   {"num_attention_heads", heads},
+            {"vocab_size", vocab},        {"max_position_embeddings", 64}, {"rms_norm_eps", eps},
+            {"rope_theta", theta},        {"tie_word_embeddings", tied},   {"num_key_value_heads", kv_heads},
+            {"rope_scaling", nullptr}};
+        if (explicit_head_dim) config["head_dim"] = head_dim;
+        std::ofstream(folder / "config.json") << config;
+    }
+
+    [[nodiscard]] std::vector<std::uint32_t> tokens(std::size_t count) const {
+        std::mt19937 random(seed + 1000);
+        std::vector<std::uint32_t> result(count);
+        for (auto& id : result)
+            id = static_cast<std::uint32_t>(random() % vocab);
+        return result;
+    }
+};
+
+/// Row-major, in double.
+struct naive_weight {
+    std::size_t rows, cols;
+    std::vector<double> data;
+    [[nodiscard]] double operator()(std::size_t i, std::size_t j) const { return data[i * cols + j]; }
+    [[nodiscard]] std::vector<double> operator*(const std::vector<double>& x) const {
+        std::vector<double> y(rows, 0.0);
+        for (std::size_t i = 0; i < rows; ++i)
+            for (std::size_t j = 0; j < cols; ++j)
+                y[i] += (*this)(i, j) * x[j];
+        return y;
+    }
+};
+
+inline naive_weight naive_read(const nsvd::safetensors::file& file, const std::string& name) {
+    const auto m = nsvd::safetensors::to_matrix<double>(file.at(name));
+    naive_weight w{static_cast<std::size_t>(m.rows()), static_cast<std::size_t>(m.cols()), {}};
+    for (Eigen::Index i = 0; i < m.rows(); ++i)
+        for (Eigen::Index j = 0; j < m.cols(); ++j)
+            w.data.push_back(m(i, j));
+    return w;
+}
+
+inline std::vector<double> naive_norm(const std::vector<double>& x, const naive_weight& weight, double eps) {
+    double sum = 0;
+    for (const double v : x)
+        sum += v * v;
+    std::vector<double> y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i)
+        y[i] = x[i] / std::sqrt(sum / static_cast<double>(x.size()) + eps) * weight.data[i];
+    return y;
+}
+
+inline void naive_rotate(std::vector<double>& x, std::size_t dim, std::size_t position, double theta) {
+    for (std::size_t head = 0; head < x.size(); head += dim) {
+        for (std::size_t i = 0; i < dim / 2; ++i) {
+            const double angle = static_cast<double>(position) /
+                                 std::pow(theta, 2 * static_cast<double>(i) / static_cast<double>(dim));
+            const double a = x[head + i], b = x[head + i + dim / 2];
+            x[head + i] = a * std::cos(angle) - b * std::sin(angle);
+            x[head + i + dim / 2] = b * std::cos(angle) + a * std::sin(angle);
+        }
+    }
+}
+
+/// Logits of every position.
+inline std::vector<std::vector<double>> naive_forward(const random_model& m,
+                                                      const std::filesystem::path& folder,
+                                                      const std::vector<std::uint32_t>& tokens) {
+    const nsvd::safetensors::file file(folder / "model.safetensors");
+    const auto weight = [&](const std::string& name) { return naive_read(file, name + ".weight"); };
+    const auto embedding = weight("model.embed_tokens");
+    const auto head = m.tied ? embedding : weight("lm_head");
+    const auto last_norm = weight("model.norm");
+
+    std::vector<std::vector<double>> states;
+    for (const auto id : tokens) {
+        auto& x = states.emplace_back();
+        for (std::size_t j = 0; j < m.hidden; ++j)
+            x.push_back(embedding(id, j));
+    }
+    for (std::size_t b = 0; b < m.blocks; ++b) {
+        const auto name = "model.layers." + std::to_string(b) + ".";
+        const auto norm1 = weight(name + "input_layernorm"),
+                   norm2 = weight(name + "post_attention_layernorm");
+        const auto wq = weight(name + "self_attn.q_proj"), wk = weight(name + "self_attn.k_proj");
+        const auto wv = weight(name + "self_attn.v_proj"), wo = weight(name + "self_attn.o_proj");
+        const auto gate = weight(name + "mlp.gate_proj"), up = weight(name + "mlp.up_proj");
+        const auto down = weight(name + "mlp.down_proj");
+        std::vector<std::vector<double>> keys, values;
+        for (std::size_t t = 0; t < states.size(); ++t) {
+            auto& x = states[t];
+            const auto normed = naive_norm(x, norm1, m.eps);
+            auto q = wq * normed;
+            naive_rotate(q, m.head_dim, t, m.theta);
+            naive_rotate(keys.emplace_back(wk * normed), m.head_dim, t, m.theta);
+            values.push_back(wv * normed);
+            std::vector<double> mixed(m.heads * m.head_dim, 0.0);
+            for (std::size_t h = 0; h < m.heads; ++h) {
+                const auto kv = h / (m.heads / m.kv_heads) * m.head_dim;
+                std::vector<double> p;
+                double total = 0;
+                for (std::size_t s = 0; s <= t; ++s) {
+                    double dot = 0;
+                    for (std::size_t i = 0; i < m.head_dim; ++i)
+                        dot += q[h * m.head_dim + i] * keys[s][kv + i];
+                    total += p.emplace_back(std::exp(dot / std::sqrt(static_cast<double>(m.head_dim))));
+                }
+                for (std::size_t s = 0; s <= t; ++s)
+                    for (std::size_t i = 0; i < m.head_dim; ++i)
+                        mixed[h * m.head_dim + i] += p[s] / total * values[s][kv + i];
+            }
+            const auto attended = wo * mixed;
+            for (std::size_t i = 0; i < m.hidden; ++i)
+                x[i] += attended[i];
+            const auto fed = naive_norm(x, norm2, m.eps);
+            auto g = gate * fed;
+            const auto u = up * fed;
+            for (std::size_t i = 0; i < m.inter; ++i)
+                g[i] *= u[i] / (1 + std::exp(-g[i]));
+            const auto out = down * g;
+            for (std::size_t i = 0; i < m.hidden; ++i)
+                x[i] += out[i];
+        }
+    }
+    std::vector<std::vector<double>> logits;
+    for (const auto& x : states)
+        logits.push_back(head * naive_norm(x, last_norm, m.eps));
+    return logits;
+}
+
+/// Mean −log p(next) from logits.
+inline double naive_nll(const std::vector<std::vector<double>>& logits,
+                        const std::vector<std::uint32_t>& tokens) {
+    double sum = 0;
+    for (std::size_t t = 0; t + 1 < tokens.size(); ++t) {
+        double total = 0;
+        for (const double l : logits[t])
+            total += std::exp(l - logits[t][tokens[t + 1]]);
+        sum += std::log(total);
+    }
+    return sum / static_cast<double>(tokens.size() - 1);
+}
+
+}  // namespace llm_test

@@ -1,0 +1,374 @@
+#include "llm/report.hpp"
+
+#include "llm/axis.hpp"
+#include "llm/cells.hpp"
+#include "llm/markup.hpp"
+#include "llm/statistics.hpp"
+#include "support/catch.hpp"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+llm::text_result result_of(std::vector<double> windows) {
+    llm::text_result result;
+    result.nll = std::accumulate(windows.begin(), windows.end(), 0.) / static_cast<double>(windows.size());
+    result.perplexity = std::exp(result.nll);
+    result.window_nll = std::move(windows);
+    return result;
+}
+
+llm::comparison_row row_of(std::string method, std::string label, double compression,
+                           std::vector<llm::text_result> texts) {
+    llm::comparison_row row;
+    row.method = std::move(method);
+    row.label = std::move(label);
+    row.compression = compression;
+    row.parameters = 700;
+    row.bytes = 1400;
+    row.weighted_error = 0.25;
+    row.plain_error = 0.5;
+    row.seconds = 1.5;
+    row.texts = std::move(texts);
+    return row;
+}
+
+/// Three texts, the first of the calibration's kind; two compressions with three methods each.
+llm::comparison sample() {
+    llm::comparison c;
+    c.model = "tiny";
+    c.calibration = "calibration.txt";
+    c.text_names = {"home", "news", "tales"};
+    c.in_domain = "home";
+    c.context = 256;
+    c.calibration_windows = 128;
+    c.calibration_tokens = 32768;
+    c.seed = 18446744073709551615U;
+    c.share = 0.95;
+    c.dense_parameters = 1000;
+    c.dense_bytes = 2000;
+    c.dense = {result_of({1, 1.2}), result_of({1.5, 1.7}), result_of({2, 2.2})};
+    for (const double compression : {0.1, 0.25}) {
+        const double rise = 2 * compression;
+        c.rows.push_back(row_of("svd", "SVD", compression,
+                                {result_of({3 + rise, 3.1}), result_of({4, 4.2}), result_of({5, 5.3})}));
+        c.rows.push_back(row_of("asvd-1", "ASVD-I", compression,
+                                {result_of({1 + rise, 1.2}), result_of({2, 2.2}), result_of({3, 3.4})}));
+        c.rows.push_back(
+            row_of("nsvd-1", "NSVD-I", compression,
+                   {result_of({1.1 + rise, 1.3}), result_of({1.8, 2.1}), result_of({2.9, 3.1})}));
+    }
+    c.machine = "a machine";
+    c.date = "2025-01-01";
+    c.version = "0.1.0";
+    c.command = "nsvd-llm compare --model tiny";
+    return c;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);)
+        lines.push_back(line);
+    return lines;
+}
+
+std::vector<std::string> words_of(const std::string& line) {
+    std::istringstream stream(line);
+    std::vector<std::string> words;
+    for (std::string word; stream >> word;)
+        words.push_back(word);
+    return words;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
+
+/// Every tag is closed in its order, every ampersand begins an entity that XML knows.
+bool well_formed(const std::string& page) {
+    std::vector<std::string> open;
+    for (std::size_t i = page.find('\n'); i < page.size(); ++i) {  // after the doctype
+        if (page[i] == '&') {
+            const auto entity = page.substr(i, page.find(';', i) - i);
+            if (entity != "&amp" && entity != "&lt" && entity != "&gt" && entity != "&quot" &&
+                entity != "&#39") {
+                return false;
+            }
+        }
+        if (page[i] != '<') continue;
+        const auto end = page.find('>', i);
+        if (end == std::string::npos) return false;
+        const auto tag = page.substr(i + 1, end - i - 1);
+        if (contains(tag, "<")) return false;
+        if (tag.front() == '/') {
+            if (open.empty() || open.back() != tag.substr(1)) return false;
+            open.pop_back();
+        } else if (tag.back() != '/') {
+            open.push_back(tag.substr(0, tag.find(' ')));
+        }
+        i = end;
+    }
+    return open.empty();
+}
+
+}  // namespace
+
+TEST_CASE("statistics by hand", "[llm][report]") {
+    SECTION("mean and standard error") {
+        const std::vector<double> values{1, 2, 6};  // squares about 3: 4 + 1 + 9
+        const auto m = llm::mean_of(values);
+        CHECK(m.mean == Approx(3));
+        CHECK(m.standard_error == Approx(std::sqrt(14. / 2 / 3)));
+        const std::vector<double> one{5};
+        CHECK(llm::mean_of(one).mean == 5);
+        CHECK(std::isnan(llm::mean_of(one).standard_error));
+        CHECK(std::isnan(llm::mean_of({}).mean));
+    }
+    const auto c = sample();
+    const auto& nested = c.rows[2];
+    SECTION("a text") {
+        // differences −0.2 and −0.1: mean −0.15, sd √0.005, se 0.05
+        const auto gain = llm::text_improvement(c, nested, 1);
+        CHECK(gain.value == Approx(1 - std::exp(-0.15)));
+        CHECK(gain.standard_error == Approx(std::exp(-0.15) * 0.05));
+    }
+    SECTION("the average leaves out the calibration's kind") {
+        // third text: differences −0.1 and −0.3, mean −0.2, se 0.1
+        const double a = std::exp(-0.15);
+        const double b = std::exp(-0.2);
+        const auto average = llm::average_improvement(c, nested);
+        CHECK(average.value == Approx((2 - a - b) / 2));
+        CHECK(average.standard_error == Approx(std::hypot(0.05 * a, 0.1 * b) / 2));
+    }
+    SECTION("which texts count") {
+        auto d = c;
+        d.counted = {true, true, false};
+        CHECK(llm::average_improvement(d, d.rows[2]).value == Approx(1 - std::exp(-0.15)));
+        d.in_domain.reset();
+        CHECK(llm::average_improvement(d, d.rows[2]).value ==
+              Approx((2 - std::exp(0.1) - std::exp(-0.15)) / 2));
+        d.counted = {false, false, false};
+        CHECK(std::isnan(llm::average_improvement(d, d.rows[2]).value));
+    }
+    SECTION("the reference against itself, and none") {
+        const auto zero = llm::average_improvement(c, c.rows[1]);
+        CHECK(zero.value == 0);
+        CHECK(zero.standard_error == 0);
+        auto d = c;
+        d.rows.erase(d.rows.begin() + 1);
+        CHECK(llm::reference_row(d, 0.1) == nullptr);
+        CHECK(llm::reference_row(d, 0.25) != nullptr);
+        CHECK(std::isnan(llm::average_improvement(d, d.rows[1]).value));
+    }
+    SECTION("lists that don't fit") {
+        auto d = c;
+        d.rows[2].texts[1].window_nll.push_back(1);
+        CHECK_THROWS_AS(llm::average_improvement(d, d.rows[2]), std::invalid_argument);
+        d = c;
+        d.rows[0].texts.pop_back();
+        CHECK_THROWS_AS(llm::print_table(d), std::invalid_argument);
+        d = c;
+        d.counted = {true};
+        CHECK_THROWS_AS(llm::to_json(d), std::invalid_argument);
+        d = c;
+        d.dense.clear();
+        CHECK_THROWS_AS(llm::html_report(d), std::invalid_argument);
+    }
+}
+
+TEST_CASE("figures as text", "[llm][report]") {
+    CHECK(llm::perplexity_text(8.349) == "8.35");
+    CHECK(llm::perplexity_text(9.996) == "10.0");
+    CHECK(llm::perplexity_text(38.46) == "38.5");
+    CHECK(llm::perplexity_text(99.96) == "100");
+    CHECK(llm::perplexity_text(287.4) == "287");
+    CHECK(llm::perplexity_text(7325.1) == "7325");
+    CHECK(llm::perplexity_text(9999.7) == "1.0e4");
+    CHECK(llm::perplexity_text(1.23e6) == "1.2e6");
+    CHECK(llm::perplexity_text(4.56e120) == "4.6e120");
+    CHECK(llm::perplexity_text(infinity) == "inf");
+    CHECK(llm::perplexity_text(std::nan("")) == "nan");
+    CHECK(llm::improvement_text({0.1472, 0.0119}) == "+14.7 % ± 1.2");
+    CHECK(llm::improvement_text({-13.2, 0.31}) == "-1320 % ± 31");
+    CHECK(llm::improvement_text({-0.0001, 0.00001}) == "0.0 % ± 0.0");
+    CHECK(llm::improvement_text({0.05, std::nan("")}) == "+5.0 %");
+    CHECK(llm::improvement_text({-infinity, infinity}) == "–");
+    CHECK(llm::percent_text(0.1) == "10 %");
+    CHECK(llm::percent_text(0.125) == "12.5 %");
+    CHECK(llm::tick_text(0.5) == "0.5");
+    CHECK(llm::tick_text(7000) == "7000");
+    CHECK(llm::tick_text(100000) == "10⁵");
+    CHECK(llm::tick_text(2e12) == "2·10¹²");
+}
+
+TEST_CASE("axes have readable ticks for any range", "[llm][report]") {
+    const std::vector<std::pair<double, double>> ranges{
+        {3.5, 3.5}, {3.5, 3.6}, {3.5, 8}, {3.5, 7000}, {1, 1e12}, {2, 1e300}, {1e307, 1.7e308}, {1e-3, 1e-2}};
+    for (const auto& [low, high] : ranges) {
+        for (const bool log : {true, false}) {
+            CAPTURE(low, high, log);
+            const llm::axis axis(low, high, log);
+            CHECK(axis.place(low) > 0);
+            CHECK(axis.place(high) < 1);
+            CHECK(axis.ticks().size() >= 3);
+            CHECK(axis.ticks().size() <= 9);
+            for (const double tick : axis.ticks()) {
+                CHECK(axis.place(tick) >= 0);
+                CHECK(axis.place(tick) <= 1);
+            }
+        }
+    }
+}
+
+TEST_CASE("the table marks the best of each group", "[llm][report]") {
+    const auto lines = lines_of(llm::print_table(sample()));
+    // heading, rule, dense, rule, three methods, rule, three methods, rule
+    REQUIRE(lines.size() > 12);
+    CHECK(words_of(lines[0])[0] == "method");
+    CHECK(contains(lines[0], "home †"));
+    CHECK(contains(lines[0], "average vs ASVD-I"));
+    CHECK(words_of(lines[2]) == std::vector<std::string>{"0", "%", "dense", "3.00", "4.95", "8.17"});
+    CHECK(words_of(lines[4]) ==
+          std::vector<std::string>{"10", "%", "SVD", "23.3", "60.3", "172", "-621", "%", "±", "18"});
+    CHECK(words_of(lines[5]) == std::vector<std::string>{"ASVD-I", "3.32*", "8.17", "24.5", "reference"});
+    CHECK(words_of(lines[6]) ==
+          std::vector<std::string>{"NSVD-I", "3.67", "7.03*", "20.1*", "+16.0", "%", "±", "4.6*"});
+    CHECK(contains(lines[8], "25 %"));
+    const auto all = llm::print_table(sample());
+    CHECK(contains(all, "* best"));
+    CHECK(contains(all, "news, tales"));
+    CHECK(contains(all, "256 tokens"));
+    CHECK(contains(all, "128 windows"));
+
+    SECTION("figures that read the same are all marked") {
+        auto c = sample();
+        c.rows[1].texts[1] = result_of({1.8, 2.1001});
+        const auto row = words_of(lines_of(llm::print_table(c))[5]);
+        CHECK(row[2] == "7.03*");
+    }
+    SECTION("texts that don't count are marked") {
+        auto c = sample();
+        c.counted = {true, true, false};
+        const auto text = llm::print_table(c);
+        CHECK(contains(text, "tales ‡"));
+        CHECK(contains(text, "‡ the dense model"));
+    }
+    SECTION("without the reference") {
+        auto c = sample();
+        std::erase_if(c.rows, [](const auto& row) { return row.method == "asvd-1"; });
+        CHECK(contains(llm::print_table(c), "needs the method asvd-1"));
+    }
+}
+
+TEST_CASE("comparison as JSON", "[llm][report]") {
+    const auto c = sample();
+    const auto json = llm::to_json(c);
+    CHECK(json["dense"]["texts"]["news"]["windows"] == 2);
+    CHECK(json["rows"].size() == 6);
+    const auto& row = json["rows"][2];
+    CHECK(row["method"] == "nsvd-1");
+    CHECK(row["texts"]["news"]["perplexity"].get<double>() == Approx(std::exp(1.95)));
+    CHECK(row["texts"]["news"]["improvement"].get<double>() == Approx(1 - std::exp(-0.15)));
+    CHECK(row["improvement"].get<double>() == Approx(llm::average_improvement(c, c.rows[2]).value));
+    CHECK(json["seed"] == 18446744073709551615U);
+
+    SECTION("read back it draws the same report") {
+        const auto back = llm::from_json(nlohmann::ordered_json::parse(json.dump(1)));
+        CHECK(llm::to_json(back) == json);
+        CHECK(llm::print_table(back) == llm::print_table(c));
+        CHECK(llm::html_report(back) == llm::html_report(c));
+    }
+    SECTION("a key that is missing or of another type") {
+        auto broken = json;
+        broken["dense"].erase("texts");
+        CHECK_THROWS_AS(llm::from_json(broken), std::invalid_argument);
+        broken = json;
+        broken["rows"][0]["label"] = 3;
+        CHECK_THROWS_AS(llm::from_json(broken), std::invalid_argument);
+        CHECK_THROWS_AS(llm::from_json(nlohmann::ordered_json::array()), std::invalid_argument);
+    }
+}
+
+TEST_CASE("figures that aren't finite", "[llm][report]") {
+    auto c = sample();
+    c.rows[0].texts[1] = result_of({800, 810});  // nll is finite, perplexity overflows
+    c.rows[3].texts[1] = result_of({infinity, 1});
+    c.rows[3].texts[2] = result_of({std::nan(""), 1});
+    c.rows[4].seconds = std::nan("");
+    REQUIRE(std::isinf(c.rows[0].texts[1].perplexity));
+
+    const auto json = llm::to_json(c);
+    const auto& text = json["rows"][0]["texts"]["news"];
+    CHECK(text["perplexity"].is_null());
+    CHECK(text["nll"] == 805);
+    CHECK(text["improvement"].is_null());
+    CHECK(json["rows"][3]["texts"]["tales"]["nll"].is_null());
+    CHECK(json["rows"][3]["improvement"].is_null());
+    CHECK(json["rows"][4]["seconds"].is_null());
+    CHECK(llm::to_json(llm::from_json(json)) == json);
+
+    const auto lines = lines_of(llm::print_table(c));
+    CHECK(words_of(lines[4]) == std::vector<std::string>{"10", "%", "SVD", "23.3", "inf", "172", "–"});
+    CHECK(words_of(lines[8])[4] == "inf");
+    CHECK(words_of(lines[8])[5] == "nan");
+
+    const auto page = llm::html_report(c);
+    CHECK(well_formed(page));
+    const auto plots = page.substr(page.find("<svg"));
+    CHECK_FALSE(contains(plots, "inf"));
+    CHECK_FALSE(contains(plots, "nan"));
+}
+
+TEST_CASE("HTML report", "[llm][report]") {
+    auto c = sample();
+    SECTION("one page without script or anything fetched") {
+        const auto page = llm::html_report(c);
+        CHECK(page.starts_with("<!DOCTYPE html>"));
+        CHECK(well_formed(page));
+        for (const auto* part : {"<script", "http", "src=", "href=", "url(", "@import", "<link"}) {
+            CAPTURE(part);
+            CHECK_FALSE(contains(page, part));
+        }
+        std::size_t plots = 0;
+        for (auto at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1))
+            ++plots;
+        CHECK(plots == 1 + c.text_names.size());
+        CHECK(contains(page, "<span>7.03</span><i>*</i>"));
+        CHECK(contains(page, c.command));
+        CHECK(contains(page, c.machine));
+        CHECK(contains(page, c.date));
+    }
+    SECTION("names are escaped") {
+        const std::string name = "<b>\"a\" & 'b'\x01";
+        const std::string safe = "&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;\xEF\xBF\xBD";
+        CHECK(llm::escaped(name) == safe);
+        c.model = c.calibration = c.machine = c.command = c.version = c.date = name;
+        c.text_names[1] = name;
+        c.rows[0].method = c.rows[0].label = name;
+        const auto page = llm::html_report(c);
+        CHECK(well_formed(page));
+        CHECK(contains(page, safe));
+        CHECK_FALSE(contains(page, "<b>"));
+    }
+    SECTION("little to show") {
+        c.rows.resize(1);
+        CHECK(well_formed(llm::html_report(c)));
+        c.rows.clear();
+        CHECK(well_formed(llm::html_report(c)));
+        CHECK_FALSE(llm::print_table(c).empty());
+        c.dense.clear();
+        c.text_names.clear();
+        CHECK(well_formed(llm::html_report(c)));
+        CHECK(llm::to_json(llm::from_json(llm::to_json(c))) == llm::to_json(c));
+    }
+}
