@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// The statistics of every linear layer's inputs, gathered in one pass.
 #pragma once
 

@@ -123,9 +123,9 @@ std::string improvement_text(const improvement& gain) {
     const double size = std::abs(points);
     const bool decimal = size < 99.95;
     const char* sign = size < 0.05 ? "" : points > 0 ? "+" : "-";
-    auto text = sign + points_text(size, decimal) + " %";
-    if (std::isfinite(gain.standard_error)) text += " ± " + points_text(100 * gain.standard_error, decimal);
-    return text;
+    const auto text = fmt::format("{}{} %", sign, points_text(size, decimal));
+    if (!std::isfinite(gain.standard_error)) return text;
+    return fmt::format("{} ± {}", text, points_text(100 * gain.standard_error, decimal));
 }
 
 std::string percent_text(double share) {

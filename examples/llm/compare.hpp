@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Methods and compressions side by side on several texts.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Compressing all linear layers of a model, and writing the result as a model folder.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// What `config.json` of a model folder says about the model's shape.
 #pragma once
 

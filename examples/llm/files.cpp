@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: MIT
 #include "files.hpp"
 
 #include <nsvd/error.hpp>
+#include <nsvd/ext/atomic_file.hpp>
 
 #include <fmt/format.h>
 
@@ -9,6 +11,7 @@
 #include <fstream>
 #include <span>
 #include <system_error>
+#include <utility>
 
 namespace llm {
 
@@ -35,17 +38,20 @@ nlohmann::ordered_json read_json(const std::filesystem::path& path) {
     return json;
 }
 
-output::output(const std::filesystem::path& path) : standard_(path == "-") {
-    if (!standard_ && !path.empty()) file_.emplace(path);
+output::output(std::filesystem::path path) : path_(std::move(path)) {
+    if (!path_.empty() && !is_standard_output()) const nsvd::atomic_file trial(path_);
 }
 
-void output::write(std::string_view text) {
-    if (standard_ &&
-        (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0))
-        throw nsvd::error("standard output: cannot be written");
-    if (!file_) return;
-    file_->write(std::as_bytes(std::span(text)));
-    file_->commit();
+void output::write(std::string_view text) const {
+    if (path_.empty()) return;
+    if (is_standard_output()) {
+        if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+            throw nsvd::error("standard output: cannot be written");
+        return;
+    }
+    nsvd::atomic_file file(path_);
+    file.write(std::as_bytes(std::span(text)));
+    file.commit();
 }
 
 }  // namespace llm

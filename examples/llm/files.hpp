@@ -1,12 +1,10 @@
+// SPDX-License-Identifier: MIT
 /// Small files: whole text, JSON, written under a temporary name and renamed.
 #pragma once
-
-#include <nsvd/ext/atomic_file.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,17 +17,15 @@ namespace llm {
 [[nodiscard]] nlohmann::ordered_json read_json(const std::filesystem::path& path);
 
 /// Where a result goes: a file (nsvd::atomic_file), standard output for "-", nowhere for an empty path. The
-/// place is opened at once, so that a long run doesn't fail at its end; the file appears with `write`.
+/// place is tried out at once, so that a long run doesn't fail at its end.
 class output {
 public:
-    explicit output(const std::filesystem::path& path);
-    void write(std::string_view text);
-    [[nodiscard]] bool is_standard_output() const { return standard_; }
-    [[nodiscard]] explicit operator bool() const { return standard_ || file_; }
+    explicit output(std::filesystem::path path);
+    void write(std::string_view text) const;
+    [[nodiscard]] bool is_standard_output() const { return path_ == "-"; }
 
 private:
-    bool standard_;
-    std::optional<nsvd::atomic_file> file_;
+    std::filesystem::path path_;
 };
 
 }  // namespace llm

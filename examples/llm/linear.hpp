@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// A linear layer, dense or in factors.
 #pragma once
 

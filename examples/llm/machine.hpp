@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// What a result says about where and when it was made.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
 
 #include "calibrate.hpp"
@@ -103,13 +104,13 @@ void run_compare(const arguments& a) {
                          [&](const auto& text) { return text.first == a.in_domain; }))
             throw nsvd::error(fmt::format("--in-domain {}: no --text has this name", a.in_domain));
     }
-    llm::output json_out(a.json), html_out(a.html);
+    const llm::output json_out(a.json), html_out(a.html);
     auto result = llm::compare(options);
     result.command = a.command;
-    if (!json_out.is_standard_output() && !html_out.is_standard_output())
-        fmt::print("{}", llm::print_table(result));
     json_out.write(dump(llm::to_json(result)));
     html_out.write(llm::html_report(result));
+    if (!json_out.is_standard_output() && !html_out.is_standard_output())
+        fmt::print("{}", llm::print_table(result));
 }
 
 json to_json(const llm::layer_record& layer) {
@@ -127,7 +128,7 @@ json to_json(const llm::layer_record& layer) {
 void run_compress(const arguments& a) {
     check_compression(a.compression);
     const llm::recipe recipe{&llm::find_method(a.method), a.compression, a.share};
-    llm::output json_out(a.json);
+    const llm::output json_out(a.json);
     llm::model model(a.model);
     llm::check_output(model, a.output, a.force);
     const auto tokens = llm::read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
@@ -175,7 +176,7 @@ void run_compress(const arguments& a) {
 }
 
 void run_evaluate(const arguments& a) {
-    llm::output json_out(a.json);
+    const llm::output json_out(a.json);
     const llm::model model(a.model);
     const auto context = llm::context_of(model, a.context);
     const auto tokens = llm::read_tokens(a.text, model.folder(), model.shape().vocab_size);

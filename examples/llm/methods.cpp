@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "methods.hpp"
 
 #include <nsvd/error.hpp>

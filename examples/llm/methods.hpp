@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// The methods of the NSVD paper under the names of the command line.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// A LLaMA language model: reading a model folder, and the forward pass.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "perplexity.hpp"
 
 #include "threads.hpp"

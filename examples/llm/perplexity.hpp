@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Perplexity of a model on a text.
 #pragma once
 

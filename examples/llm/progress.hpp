@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// One line on the terminal that says how far a long run is.
 #pragma once
 

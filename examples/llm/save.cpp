@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include "compress.hpp"
 #include "files.hpp"
 

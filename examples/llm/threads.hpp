@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// Work spread over threads, with BLAS kept to one thread meanwhile.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 /// From files to token ids, and from token ids to windows.
 #pragma once
 

@@ -32,6 +32,9 @@ void require_features(const W& w, const calibration<Scalar>& calib, const char* 
 /// The metric that `asvd_options` and `nested_options` describe.
 template <real_scalar Scalar, class Options>
 [[nodiscard]] metric activation_metric(const calibration<Scalar>& calib, const Options& options) {
+    if (options.whitening == nsvd::whitening::diagonal && options.blend != 0.0)
+        throw error("blend = " + text(options.blend) +
+                    " is for the cholesky and eigen whitening, not for diagonal");
     if (options.whitening == nsvd::whitening::diagonal)
         return diagonal_metric(calib, options.alpha, options.statistic);
     return gram_metric(calib, options.whitening, options.blend);

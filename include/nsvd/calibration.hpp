@@ -191,7 +191,9 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     constexpr double slack = 1.0 + 1e-6;
     for (index j = 0; j < n; ++j) {
-        if (gram(j, j) < 0.0 || state_.max_abs(j) < 0.0 ||
+        const double most = state_.weight * state_.max_abs(j);
+        if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
+            !(gram(j, j) <= most * state_.max_abs(j) * slack) ||
             std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
             fail("channel " + std::to_string(j) + " can't belong to any inputs");
         const double diagonal = std::sqrt(gram(j, j));

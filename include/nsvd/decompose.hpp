@@ -50,8 +50,8 @@ public:
         basis_.resize(w_.values.rows(), 0);
     }
 
-    /// Runs all stages. `known` is the rank if it needs no spectrum, else `choose(spectrum)` is asked.
-    void run(std::span<const stage> stages, std::optional<index> known,
+    /// Runs all stages. `k` is the rank if it needs no spectrum, else `choose(spectrum)` is asked.
+    void run(std::span<const stage> stages, std::optional<index> k,
              const std::function<index(const spectrum&)>& choose, const char* where);
 
     /// `left` (`m×k`) and `right` (`k×n`), in the units of the data.
@@ -71,9 +71,16 @@ private:
     [[nodiscard]] index given() const { return basis_.cols(); }
     [[nodiscard]] stage_operand operand(const metric& m) const;
     void append(Eigen::MatrixXd directions);
+    void append_span(const Eigen::MatrixXd& columns);
     void worsen(status s) { info.status = std::max(info.status, s); }
     void describe(const deflated_eigen<Real>& solver, const stage_operand& a, const metric& m);
-    index run_columns(index wanted);
+    /// The rank of a stage: known, or asked for once the spectrum is there.
+    struct ask {
+        std::optional<index> known;
+        std::function<index()> choose;
+    };
+    void run_metric(const metric& m, stage_info& done, const ask& wanted);
+    void run_columns(index wanted, stage_info& done);
 
     const scaled_matrix& w_;
     double scalar_eps_;
@@ -85,16 +92,14 @@ template <class Real>
 stage_operand projection_builder<Real>::operand(const metric& m) const {
     stage_operand a;
     a.values = m.is_identity() ? w_.values : m.factor().apply_right(w_.values);
-    if (a.values.size() == 0) return a;
-    a.exponent = binary_exponent(a.values.cwiseAbs().maxCoeff());
-    a.values *= std::ldexp(1.0, -a.exponent);
+    a.exponent = normalize(a.values);
     a.floor = rounding_floor(a.values.rows(), w_.values.cols(), a.values.norm());
     project_out(a.values, basis_);
     return a;
 }
 
-/// Adds directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was small
-/// against `W` only a second projection makes them so in floating point.
+/// Adds orthonormal directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was
+/// small against `W` only a second projection makes them so in floating point.
 template <class Real>
 void projection_builder<Real>::append(Eigen::MatrixXd directions) {
     if (given() > 0) {
@@ -106,11 +111,21 @@ void projection_builder<Real>::append(Eigen::MatrixXd directions) {
     basis_.rightCols(directions.cols()) = directions;
 }
 
+/// Adds an orthonormal basis of the span of any columns to `Q`, completed where they are dependent.
+template <class Real>
+void projection_builder<Real>::append_span(const Eigen::MatrixXd& columns) {
+    const index before = given();
+    Eigen::MatrixXd all(basis_.rows(), before + columns.cols());
+    all << basis_, columns;
+    orthonormalize<Real>(all);
+    basis_.conservativeResize(Eigen::NoChange, all.cols());
+    basis_.rightCols(columns.cols()) = all.rightCols(columns.cols());
+}
+
 template <class Real>
 void projection_builder<Real>::describe(const deflated_eigen<Real>& solver, const stage_operand& a,
                                         const metric& m) {
     const index n = w_.values.cols();
-    info.solver = std::string(solver.name());
     info.spectrum.setZero(full_shape().full_rank());
     info.spectrum.head(solver.spectrum().size()) = solver.spectrum();
     // W S is a rounding of the scalar of W off one of lower rank if its smallest values are below what such
@@ -119,14 +134,18 @@ void projection_builder<Real>::describe(const deflated_eigen<Real>& solver, cons
     const double least = std::max(a.floor * a.floor, info.spectrum(0) * rounding * rounding);
     const index possible = std::min(w_.values.rows(), m.rank(n));
     info.numerical_rank = solver.complete() ? index{(info.spectrum.array() > least).count()} : possible;
-    for (double& value : info.spectrum)
-        value = std::ldexp(value, 2 * (a.exponent + w_.exponent));
+    restore_units(info.spectrum, a.exponent + w_.exponent);
     if (m.rank(n) < n) worsen(status::singular_metric);
     if (info.numerical_rank < possible) worsen(status::rank_deficient);
 }
 
 template <class Real>
-index projection_builder<Real>::run_columns(index wanted) {
+void projection_builder<Real>::run_columns(index wanted, stage_info& done) {
+    done.metric = "columns";
+    done.solver = "pivoted QR";
+    done.columns = true;
+    done.rank = wanted;
+    if (wanted == 0) return;
     Eigen::MatrixXd residual = w_.values;
     const double floor = rounding_floor(residual.rows(), residual.cols(), residual.norm());
     project_out(residual, basis_);
@@ -138,86 +157,98 @@ index projection_builder<Real>::run_columns(index wanted) {
     if (qr.steps() < wanted) worsen(status::rank_deficient);
     // Dependent columns span nothing new; Householder QR completes the basis in their place.
     columns.rightCols(wanted - qr.steps()).setZero();
-    append(std::move(columns));
-    return wanted;
+    append_span(columns);
 }
 
 template <class Real>
-void projection_builder<Real>::run(std::span<const stage> stages, std::optional<index> known,
+void projection_builder<Real>::run_metric(const metric& m, stage_info& done, const ask& wanted) {
+    done.metric = m.name();
+    if (!m.converged()) worsen(status::not_converged);
+    const bool first = info.stages.empty();
+    std::optional<index> rank = wanted.known;
+    if (rank && *rank == 0) return;
+    stage_operand a = operand(m);
+    const index limit = std::min<index>(a.values.rows(), a.values.cols());
+    const deflated_eigen<Real> solver(std::move(a.values), a.floor, std::min(limit, rank.value_or(limit)));
+    done.solver = std::string(solver.name());
+    if (!solver.converged()) worsen(status::not_converged);
+    if (first) describe(solver, a, m);
+    if (!rank) rank = wanted.choose();
+    done.rank = std::min(*rank, solver.resolved());
+    if (done.rank < std::min(*rank, m.rank(w_.values.cols()))) worsen(status::rank_deficient);
+    append(solver.leading(done.rank));
+}
+
+template <class Real>
+void projection_builder<Real>::run(std::span<const stage> stages, std::optional<index> k,
                                    const std::function<index(const spectrum&)>& choose, const char* where) {
     using clock = std::chrono::steady_clock;
-    const auto seconds_since = [](clock::time_point t) {
-        return std::chrono::duration<double>(clock::now() - t).count();
-    };
     const clock::time_point start = clock::now();
-    std::optional<index> k = known;
-
-    // The filler: directions that no metric says anything about are taken from I.
-    std::vector<stage> all(stages.begin(), stages.end());
-    all.push_back({metric(), 1.0});
-    for (std::size_t i = 0; i < all.size() && (!k || given() < *k); ++i) {
+    const auto record = [&](stage_info done, clock::time_point begin) {
+        done.seconds = std::chrono::duration<double>(clock::now() - begin).count();
+        info.stages.push_back(std::move(done));
+    };
+    for (std::size_t i = 0; i < stages.size(); ++i) {
         const clock::time_point begin = clock::now();
-        const stage& current = all[i];
-        const bool last = i + 1 >= stages.size();
-        const auto wanted = [&] { return stage_rank(current.share, i == 0, last, *k, given()); };
+        const auto wanted = [&] {
+            return stage_rank(stages[i].share, i == 0, i + 1 == stages.size(), *k, given());
+        };
+        const index before = given();
+        const metric* const m = std::get_if<metric>(&stages[i].by);
         stage_info done;
-        done.share = current.share;
-        if (std::holds_alternative<column_selection>(current.by)) {
+        done.share = stages[i].share;
+        if (m == nullptr) {
             if (!k)
                 throw error(std::string(where) +
                             ": a policy that looks at the spectrum needs a metric first");
-            done.metric = "columns";
-            done.solver = "pivoted QR";
-            done.columns = true;
-            if (wanted() == 0) continue;
-            done.rank = run_columns(wanted());
+            run_columns(wanted(), done);
+        } else if (k) {
+            run_metric(*m, done, {wanted(), {}});
         } else {
-            const metric& m = std::get<metric>(current.by);
-            done.metric = m.name();
-            if (!m.converged()) worsen(status::not_converged);
-            if (k && i > 0 && wanted() == 0) continue;
-            stage_operand a = operand(m);
-            const index limit = std::min<index>(a.values.rows(), a.values.cols());
-            const deflated_eigen<Real> solver(std::move(a.values), a.floor,
-                                              k ? std::min(limit, wanted()) : limit);
-            done.solver = std::string(solver.name());
-            if (!solver.converged()) worsen(status::not_converged);
-            if (i == 0) describe(solver, a, m);
-            if (!k)
-                k = choose(
-                    {.leading = {info.spectrum.data(), static_cast<std::size_t>(info.spectrum.size())}});
-            done.rank = std::min(wanted(), solver.resolved());
-            if (done.rank < wanted()) worsen(status::rank_deficient);
-            append(solver.leading(done.rank));
+            run_metric(*m, done, {{}, [&] {
+                                      const auto size = static_cast<std::size_t>(info.spectrum.size());
+                                      k = choose({.leading = {info.spectrum.data(), size}});
+                                      return wanted();
+                                  }});
         }
-        done.seconds = seconds_since(begin);
-        if (i < stages.size() || done.rank > 0) info.stages.push_back(std::move(done));
+        record(done, begin);
+
+        // Directions that the metric says nothing about are taken from I.
+        const index missing =
+            stage_rank(stages[i].share, i == 0, i + 1 == stages.size(), *k, before) - done.rank;
+        if (missing > 0 && !m->is_identity()) {
+            const clock::time_point again = clock::now();
+            stage_info filler;
+            filler.filler = true;
+            run_metric(metric(), filler, {missing, {}});
+            record(filler, again);
+        }
     }
-    if (given() < *k) {
+    if (const index missing = *k - given(); missing > 0) {
         // Beyond rank(W): any orthonormal completion, which adds nothing to W′.
-        stage_info done;
-        done.metric = "completion";
-        done.solver = "Householder QR";
-        done.rank = *k - given();
-        Eigen::MatrixXd completed = Eigen::MatrixXd::Zero(w_.values.rows(), *k);
-        completed.leftCols(given()) = basis_;
-        orthonormalize<Real>(completed);
-        basis_.conservativeResize(Eigen::NoChange, *k);
-        basis_.rightCols(done.rank) = completed.rightCols(done.rank);
-        info.stages.push_back(std::move(done));
+        const clock::time_point begin = clock::now();
+        append_span(Eigen::MatrixXd::Zero(basis_.rows(), missing));
+        stage_info completion;
+        completion.metric = "completion";
+        completion.solver = "Householder QR";
+        completion.rank = missing;
+        completion.filler = true;
+        record(completion, begin);
     }
-    info.seconds = seconds_since(start);
+    info.solver = info.stages.front().solver;
+    info.seconds = std::chrono::duration<double>(clock::now() - start).count();
 }
 
 template <class Real>
 std::pair<Eigen::MatrixXd, Eigen::MatrixXd> projection_builder<Real>::factors() const {
     std::pair<Eigen::MatrixXd, Eigen::MatrixXd> result{basis_,
                                                        multiply(basis_, op::transpose, w_.values, op::none)};
-    const double unit = std::ldexp(1.0, w_.exponent);
-    result.second *= unit;
+    scale_by_power(result.second, w_.exponent);
     for (const column_block& block : columns_) {
-        result.first.middleCols(block.first, block.columns.cols()) = block.columns * unit;
-        result.second.middleRows(block.first, block.columns.cols()) = block.coefficients;
+        Eigen::MatrixXd columns = block.columns;
+        scale_by_power(columns, w_.exponent);
+        result.first.middleCols(block.first, columns.cols()) = columns;
+        result.second.middleRows(block.first, columns.cols()) = block.coefficients;
     }
     return result;
 }
@@ -280,6 +311,9 @@ template <matrix W, rank_policy Policy>
     result.left = left.template cast<scalar>();
     result.right = right.template cast<scalar>();
     result.info = std::move(builder.info);
+    if (!result.left.allFinite() || !result.right.allFinite())
+        throw error(std::string(where) + ": W has entries of 2^" + std::to_string(scaled.exponent - 1) +
+                    " and more: the factors exceed the range of their scalar; scale W down");
     return result;
 }
 

@@ -30,8 +30,9 @@ struct interpolative_decomposition {
 /// are bounded in practice, not in theory). 4mnk flops, in double; one copy of `A`.
 ///
 /// The rank is picked by any rank policy; one that looks at the spectrum sees the energy `‖R(i, :)‖_F²` that
-/// each further column takes out of `A`, so that `tolerance` bounds the error that is reached. Throws
-/// `nsvd::error` for an empty or non-finite matrix or a rank outside [1, min(m, n)].
+/// each further column takes out of `A` (not always in descending order), so that `tolerance` bounds the
+/// error that is reached. Throws `nsvd::error` for an empty or non-finite matrix or a rank outside [1, min(m,
+/// n)].
 template <matrix A, rank_policy Policy>
 [[nodiscard]] interpolative_decomposition interpolative(const A& a, const Policy& policy) {
     detail::scaled_matrix scaled = detail::read_scaled(a, "interpolative: a");
@@ -46,8 +47,7 @@ template <matrix A, rank_policy Policy>
     Eigen::VectorXd energies;
     if constexpr (!shape_policy<Policy>) {
         energies = qr.energies();
-        for (double& e : energies)
-            e = std::ldexp(e, 2 * scaled.exponent);
+        detail::restore_units(energies, scaled.exponent);
         const auto values = [&] {
             return spectrum{.leading = {energies.data(), static_cast<std::size_t>(energies.size())}};
         };

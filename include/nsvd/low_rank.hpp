@@ -26,6 +26,7 @@ struct stage_info {
     bool columns =
         false;  ///< interpolative: the factors hold columns and coefficients with an identity block
     double seconds = 0.0;  ///< wall time
+    bool filler = false;   ///< not asked for: makes up for directions that the stages could not give
 };
 
 /// What a decomposition did.
@@ -33,8 +34,9 @@ struct decomposition_info {
     nsvd::status status = nsvd::status::ok;
     std::string solver;  ///< of the first stage
     /// Squared singular values of `W S` in the metric `S Sᵀ` of the first stage, descending, min(m, n) of
-    /// them, in the units of the data. The squared weighted error of the first stage at rank j is the sum
-    /// from j on.
+    /// them, in the units of the data (but for a power of two where those leave the range of double). The
+    /// squared weighted error of the first stage at rank j is the sum from j on. Beyond min(m, n) = 1024,
+    /// values past the rank are only accurate to eps·σ₁². Empty if the first stage is a column selection.
     Eigen::VectorXd spectrum;
     /// Singular values of `W S` above rounding, in the first stage; beyond min(m, n) = 1024 those that the
     /// rank did not need are not resolved and count.
@@ -137,15 +139,21 @@ const {
         result.right = right.topRows(k);
         return result;
     }
-    // A stage may have fewer directions than its share of k wants: the next one with some to spare steps in.
+    std::size_t last = stages.size();  // of the caller's stages
+    while (last > 0 && stages[last - 1].filler)
+        --last;
     index given = 0;
+    index missing = 0;  // what a stage could not give: its filler's share
     for (std::size_t i = 0; i < stages.size(); ++i) {
-        const index available = stages[i].rank;
-        stages[i].rank = std::min(
-            available, detail::stage_rank(stages[i].share, i == 0, i + 1 == stages.size(), k, given));
+        const index wanted = stages[i].filler
+                                 ? (i < last ? missing : k - given)
+                                 : detail::stage_rank(stages[i].share, i == 0, i + 1 == last, k, given);
+        stages[i].rank = std::min(stages[i].rank, wanted);
+        missing = wanted - stages[i].rank;
         given += stages[i].rank;
     }
-    for (std::size_t i = 0; i < stages.size() && given < k; ++i) {
+    // Rounding of the shares can ask a late stage for a direction it does not have: an earlier one keeps it.
+    for (std::size_t i = stages.size(); i-- > 0 && given < k;) {
         const index extra = std::min(k - given, info.stages[i].rank - stages[i].rank);
         stages[i].rank += extra;
         given += extra;

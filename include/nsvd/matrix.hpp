@@ -118,6 +118,28 @@ decltype(auto) with_expression(const T& x, F&& f) {
     return exponent;
 }
 
+/// `A ← A·2^exponent`. In two steps, since 2^exponent itself can be out of range where the product is not.
+inline void scale_by_power(Eigen::MatrixXd& a, int exponent) {
+    const int half = exponent / 2;
+    if (half != 0) a *= std::ldexp(1.0, half);
+    if (exponent != half) a *= std::ldexp(1.0, exponent - half);
+}
+
+/// Divides `A` by the power of two that brings its largest entry into [½, 1); returns its exponent.
+inline int normalize(Eigen::MatrixXd& a) {
+    const int exponent = a.size() == 0 ? 0 : binary_exponent(a.cwiseAbs().maxCoeff());
+    scale_by_power(a, -exponent);
+    return exponent;
+}
+
+/// `σ²·2^(2·exponent)` for a spectrum of a matrix that was divided by 2^exponent. Where that would leave the
+/// range of double the power is cut short: all ratios stay right.
+inline void restore_units(Eigen::VectorXd& squares, int exponent) {
+    const int shift = std::clamp(2 * exponent, -900, 900);
+    for (double& value : squares)
+        value = std::ldexp(value, shift);
+}
+
 /// A matrix in double, divided by a power of two so that its largest entry lies in [½, 1): products of scaled
 /// matrices neither overflow nor underflow, and the scaling itself rounds nothing.
 struct scaled_matrix {
@@ -162,13 +184,7 @@ template <matrix T>
     scaled_matrix result{read(x)};
     require_nonempty(result.values.rows(), result.values.cols(), name);
     require_finite(result.values, name);
-    result.exponent = binary_exponent(result.values.cwiseAbs().maxCoeff());
-    if (result.exponent != 0) {
-        // In two steps, since 2^-exponent itself can overflow for denormal input.
-        const int half = result.exponent / 2;
-        result.values *= std::ldexp(1.0, -half);
-        result.values *= std::ldexp(1.0, half - result.exponent);
-    }
+    result.exponent = normalize(result.values);
     return result;
 }
 

@@ -25,8 +25,18 @@ public:
     metric() : name_("identity") {}
 
     /// A metric from a factor of your own; `name` is what `info` calls it.
+    /// Throws `nsvd::error` if the factor's parts don't belong together or are not finite.
     explicit metric(whitening_factor factor, std::string name = "custom")
-        : factor_(std::make_shared<const whitening_factor>(std::move(factor))), name_(std::move(name)) {}
+        : factor_(std::make_shared<const whitening_factor>(std::move(factor))), name_(std::move(name)) {
+        const whitening_factor& f = *factor_;
+        if (f.size() == 0 || (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
+            (f.kind == whitening::cholesky && f.basis.cols() != f.size()) || f.rank < 0 || f.rank > f.size())
+            throw error("metric: factor has scale " + std::to_string(f.size()) + ", basis " +
+                        detail::shape_text(index{f.basis.rows()}, index{f.basis.cols()}) + ", rank " +
+                        std::to_string(f.rank));
+        detail::require_finite(f.scale, "metric: scale");
+        detail::require_finite(f.basis, "metric: basis");
+    }
 
     /// True for `I`.
     [[nodiscard]] bool is_identity() const noexcept { return factor_ == nullptr; }

@@ -9,6 +9,7 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -33,12 +34,15 @@ template <matrix W, class Scalar>
                     " and " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
     require_finite(d.left, (std::string(where) + ": left").c_str());
     require_finite(d.right, (std::string(where) + ": right").c_str());
-    // Either factor may carry the scale of W: take it from the larger one.
+    // Either factor may carry the scale of W: a large one is taken from the larger, a small one from the
+    // smaller.
     Eigen::MatrixXd left = d.left.template cast<double>();
     Eigen::MatrixXd right = d.right.template cast<double>();
-    const double unit = std::ldexp(1.0, -scaled.exponent);
-    const bool scale_left = d.rank() > 0 && left.cwiseAbs().maxCoeff() * unit <= 1.0 && scaled.exponent < 0;
-    (scale_left ? left : right) *= unit;
+    const auto largest = [](const Eigen::MatrixXd& a) {
+        return a.size() > 0 ? a.cwiseAbs().maxCoeff() : 0.0;
+    };
+    const bool left_is_larger = largest(left) > largest(right);
+    scale_by_power(left_is_larger == (scaled.exponent > 0) ? left : right, -scaled.exponent);
     difference result{std::move(scaled.values), {}};
     result.residual = result.original;
     multiply_into<double>(result.residual, left, op::none, right, op::none, into::subtract);

@@ -27,7 +27,7 @@ enum class whitening : std::uint8_t {
 /// matrix of powers of two with `D² ≈ diag(M)`. Nothing is lost to channels of different scale, and every
 /// tolerance is relative to the scale of each channel.
 ///
-/// Channels with `m_ii = 0` are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of `D⁻¹`).
+/// Channels with `m_ii = 0` (or denormal) are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of `D⁻¹`).
 struct whitening_factor {
     whitening kind = whitening::diagonal;
     Eigen::VectorXd scale;  ///< the diagonal of D; for a diagonal factor that of S itself
@@ -135,23 +135,27 @@ struct equilibrated {
     require_finite(m, "whitening: M");
     const index n = m.rows();
     Eigen::VectorXd scale(n);
+    // Below this a diagonal entry has lost digits, or all of them while c_ij has not: the channel counts as
+    // zero.
+    constexpr double least = std::numeric_limits<double>::min() / std::numeric_limits<double>::epsilon();
     for (index i = 0; i < n; ++i) {
         if (m(i, i) < 0.0)
             throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(i) +
                         ") = " + text(m(i, i)) + " is negative: M is not positive semi-definite");
-        scale(i) = m(i, i) == 0.0 ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(m(i, i))));
+        scale(i) = m(i, i) < least ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(m(i, i))));
     }
     // |m_ij| ≤ √(m_ii m_jj) holds for every semi-definite matrix, so no quotient below can overflow.
     constexpr double slack = 1e-6;
-    Eigen::MatrixXd c(n, n);
+    Eigen::MatrixXd c = Eigen::MatrixXd::Zero(n, n);
     for (index j = 0; j < n; ++j)
         for (index i = 0; i < n; ++i) {
+            if (scale(i) == 0.0 || scale(j) == 0.0) continue;
             const double bound = std::sqrt(m(i, i)) * std::sqrt(m(j, j));
             if (std::abs(m(i, j) - m(j, i)) > slack * bound || std::abs(m(i, j)) > (1.0 + slack) * bound)
                 throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(j) +
                             ") = " + text(m(i, j)) + ", M(" + std::to_string(j) + ", " + std::to_string(i) +
                             ") = " + text(m(j, i)) + ": M is not symmetric positive semi-definite");
-            c(i, j) = bound == 0.0 ? 0.0 : m(i, j) / scale(i) / scale(j);
+            c(i, j) = m(i, j) / scale(i) / scale(j);
         }
     return {std::move(scale), std::move(c)};
 }
@@ -179,6 +183,9 @@ template <matrix M>
 [[nodiscard]] whitening_factor eigen_factor(const M& m) {
     detail::equilibrated e = detail::equilibrate(detail::read(m));
     const auto eigen = detail::eigen_decompose<double>(std::move(e.matrix));
+    if (const double least = eigen.values.minCoeff(); least < -1e-6 * std::abs(eigen.values.maxCoeff()))
+        throw error("whitening: M, scaled to unit diagonal, has the eigenvalue " + detail::text(least) +
+                    ": M is not positive semi-definite");
     whitening_factor f;
     f.kind = whitening::eigen;
     f.converged = eigen.converged;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The program itself: exit codes, errors of one line, results as JSON.
 #include "llm_support.hpp"
 #include "naive_llama.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Calibration, the methods, and compressed folders that evaluate to what was measured in memory.
 #include "compress.hpp"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The forward pass against a naive one on random models; what a model folder may not be; evaluation.
 #include "llm_support.hpp"
 #include "model.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The forward pass against logits that an independent double-precision implementation wrote down.
 #include "llm_support.hpp"
 #include "model.hpp"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A second LLaMA: plain loops in double, token by token, nothing shared with the application; and random
 // models.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The safetensors reader and writer: round trips, and every way in which a header can be wrong.
 #include "llm_support.hpp"
 #include "support/catch.hpp"

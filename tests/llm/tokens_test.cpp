@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Token files, windows and the draw of windows.
 #include "tokens.hpp"
 

@@ -90,7 +90,7 @@ template <class Scalar = double>
 }
 
 /// `A ← A − Q Qᵀ A` for orthonormal `Q`.
-inline void project_out(Eigen::MatrixXd& a, const Eigen::MatrixXd& q) {
+inline void project_out(Eigen::MatrixXd& a, const dense_ref<double>& q) {
     if (q.cols() == 0) return;
     multiply_into<double>(a, q, op::none, multiply(q, op::transpose, a, op::none), op::none, into::subtract);
 }

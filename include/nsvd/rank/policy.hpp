@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 
 namespace nsvd::inline NSVD_ABI {
 
@@ -67,10 +68,12 @@ concept rank_policy = shape_policy<P> || spectrum_policy<P>;
 
 namespace detail {
 
-/// Throws unless 1 ≤ k ≤ min(m, n).
-inline index checked_rank(index k, const shape& s, const char* where) {
-    if (k >= 1 && k <= s.full_rank()) return k;
-    throw error(std::string(where) + ": rank " + std::to_string(k) + " is outside [1, " +
+/// Throws unless 1 ≤ k ≤ min(m, n). A floating-point k is cut to the integer below; NaN is outside.
+template <class Number>
+index checked_rank(Number k, const shape& s, const char* where) {
+    const auto value = static_cast<double>(k);
+    if (value >= 1.0 && value < static_cast<double>(s.full_rank()) + 1.0) return static_cast<index>(k);
+    throw error(std::string(where) + ": rank " + text(value) + " is outside [1, " +
                 std::to_string(s.full_rank()) + "] for a " + shape_text(s.rows, s.cols) + " matrix");
 }
 
@@ -79,12 +82,18 @@ inline index checked_rank(index k, const shape& s, const char* where) {
 template <rank_policy Policy, class Spectrum>
 [[nodiscard]] index choose_rank(const Policy& policy, const shape& s, Spectrum&& values, const char* where) {
     if constexpr (shape_policy<Policy>) {
-        return checked_rank(static_cast<index>(policy(s)), s, where);
+        return checked_rank(policy(s), s, where);
     } else {
-        const std::optional<index> k = policy(values(), s);
-        if (!k)
-            throw error(std::string(where) + ": the rank policy asked for more than the complete spectrum");
-        return checked_rank(*k, s, where);
+        const auto k = policy(values(), s);
+        if constexpr (std::is_arithmetic_v<std::remove_const_t<decltype(k)>>) {
+            return checked_rank(k, s, where);
+        } else {
+            const std::optional<index> wanted = k;
+            if (!wanted)
+                throw error(std::string(where) +
+                            ": the rank policy asked for more than the complete spectrum");
+            return checked_rank(*wanted, s, where);
+        }
     }
 }
 
