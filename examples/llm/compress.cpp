@@ -34,7 +34,7 @@ std::vector<Eigen::MatrixXf> take_dense(model& m) {
                                           m.folder().string(), m.layer_name(i)));
     std::vector<Eigen::MatrixXf> dense;
     for (std::size_t i = 0; i < m.layers(); ++i)
-        dense.push_back(std::exchange(m.layer(i), {}).release_dense());
+        dense.push_back(std::move(m.layer(i)).release_dense());
     return dense;
 }
 

@@ -27,7 +27,8 @@ enum class whitening : std::uint8_t {
 /// matrix of powers of two with `D² ≈ diag(M)`. Nothing is lost to channels of different scale, and every
 /// tolerance is relative to the scale of each channel.
 ///
-/// Channels with `m_ii = 0` (or denormal) are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of `D⁻¹`).
+/// Channels with `m_ii = 0` (or denormal) are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of
+/// `D⁻¹`).
 struct whitening_factor {
     whitening kind = whitening::diagonal;
     Eigen::VectorXd scale;  ///< the diagonal of D; for a diagonal factor that of S itself
@@ -135,9 +136,8 @@ struct equilibrated {
     require_finite(m, "whitening: M");
     const index n = m.rows();
     Eigen::VectorXd scale(n);
-    // Below this a diagonal entry has lost digits, or all of them while c_ij has not: the channel counts as
-    // zero.
-    constexpr double least = std::numeric_limits<double>::min() / std::numeric_limits<double>::epsilon();
+    // A denormal entry has lost digits, or all of them while m_ij has not: the channel counts as zero.
+    constexpr double least = std::numeric_limits<double>::min();
     for (index i = 0; i < n; ++i) {
         if (m(i, i) < 0.0)
             throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(i) +
@@ -149,13 +149,12 @@ struct equilibrated {
     Eigen::MatrixXd c = Eigen::MatrixXd::Zero(n, n);
     for (index j = 0; j < n; ++j)
         for (index i = 0; i < n; ++i) {
-            if (scale(i) == 0.0 || scale(j) == 0.0) continue;
-            const double bound = std::sqrt(m(i, i)) * std::sqrt(m(j, j));
+            const double bound = std::sqrt(std::max(m(i, i), least)) * std::sqrt(std::max(m(j, j), least));
             if (std::abs(m(i, j) - m(j, i)) > slack * bound || std::abs(m(i, j)) > (1.0 + slack) * bound)
                 throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(j) +
                             ") = " + text(m(i, j)) + ", M(" + std::to_string(j) + ", " + std::to_string(i) +
                             ") = " + text(m(j, i)) + ": M is not symmetric positive semi-definite");
-            c(i, j) = m(i, j) / scale(i) / scale(j);
+            if (scale(i) != 0.0 && scale(j) != 0.0) c(i, j) = m(i, j) / scale(i) / scale(j);
         }
     return {std::move(scale), std::move(c)};
 }

@@ -73,7 +73,8 @@ template <class Number>
 index checked_rank(Number k, const shape& s, const char* where) {
     const auto value = static_cast<double>(k);
     if (value >= 1.0 && value < static_cast<double>(s.full_rank()) + 1.0) return static_cast<index>(k);
-    throw error(std::string(where) + ": rank " + text(value) + " is outside [1, " +
+    throw error(std::string(where) + ": rank " +
+                (std::is_integral_v<Number> ? std::to_string(k) : text(value)) + " is outside [1, " +
                 std::to_string(s.full_rank()) + "] for a " + shape_text(s.rows, s.cols) + " matrix");
 }
 
