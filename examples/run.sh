@@ -17,7 +17,7 @@ texts=()
 for name in encyclopaedia news web commands instructions stories chinese japanese; do
     texts+=(--text "$name=$data/texts/$name.txt")
 done
-build/examples/examples/llm/nsvd-llm compare --model $data/tinylm --calibration $data/texts/calibration.txt \
+build/examples/bin/nsvd-llm compare --model $data/tinylm --calibration $data/texts/calibration.txt \
     "${texts[@]}" --in-domain encyclopaedia --compression 0.1,0.2,0.3,0.4,0.5 \
     --json build/report.json --html build/report.html
 

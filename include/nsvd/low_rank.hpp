@@ -50,8 +50,7 @@ struct decomposition_info {
 /// From `svd`, `asvd` and `nested`, `W′ = Q Qᵀ W` with `left = Q` orthonormal; with an interpolative stage
 /// the columns of `left` that belong to it are columns of a residual, and `right` has an identity block
 /// there.
-template <class Scalar>
-requires std::same_as<Scalar, float> || std::same_as<Scalar, double>
+template <factor_scalar Scalar>
 struct [[nodiscard]] low_rank {
     using scalar = Scalar;
     using factor = detail::dense_matrix<Scalar>;
@@ -126,10 +125,8 @@ namespace detail {
 
 }  // namespace detail
 
-template <class Scalar>
-requires std::same_as<Scalar, float> || std::same_as<Scalar, double> low_rank<Scalar>
-low_rank<Scalar>::truncate(index k)
-const {
+template <factor_scalar Scalar>
+low_rank<Scalar> low_rank<Scalar>::truncate(index k) const {
     if (k < 1 || k > rank())
         throw error("truncate: k = " + std::to_string(k) + " is outside [1, " + std::to_string(rank()) + "]");
     low_rank result{factor(rows(), k), factor(k, cols()), info};
@@ -186,21 +183,21 @@ const {
 }
 
 /// `auto [left, right] = d`.
-template <std::size_t I, class Scalar>
+template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] const auto& get(const low_rank<Scalar>& d) noexcept {
     if constexpr (I == 0)
         return d.left;
     else
         return d.right;
 }
-template <std::size_t I, class Scalar>
+template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] auto& get(low_rank<Scalar>& d) noexcept {
     if constexpr (I == 0)
         return d.left;
     else
         return d.right;
 }
-template <std::size_t I, class Scalar>
+template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] auto get(low_rank<Scalar>&& d) noexcept {
     if constexpr (I == 0)
         return std::move(d.left);
@@ -210,9 +207,9 @@ template <std::size_t I, class Scalar>
 
 }  // namespace nsvd::inline NSVD_ABI
 
-template <class Scalar>
+template <nsvd::factor_scalar Scalar>
 struct std::tuple_size<nsvd::low_rank<Scalar>> : std::integral_constant<std::size_t, 2> {};
-template <std::size_t I, class Scalar>
+template <std::size_t I, nsvd::factor_scalar Scalar>
 struct std::tuple_element<I, nsvd::low_rank<Scalar>> {
     using type = typename nsvd::low_rank<Scalar>::factor;
 };

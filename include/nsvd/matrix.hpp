@@ -27,6 +27,10 @@ template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, Eigen::half> ||
     std::same_as<T, Eigen::bfloat16>;
 
+/// A scalar that factors are made of.
+template <class T>
+concept factor_scalar = std::same_as<T, float> || std::same_as<T, double>;
+
 /// A non-owning `rows×cols` matrix: entry (i, j) lies at `data[i·row_stride + j·col_stride]`.
 /// Strides count elements and are not negative. A transposed view swaps the two.
 template <real_scalar Scalar>

@@ -3,6 +3,7 @@
 /// threads as the BLAS (or Eigen with OpenMP) was told to use by the program; nsvd starts none.
 #pragma once
 
+#include "../matrix.hpp"
 #include "narrow.hpp"
 
 #include <Eigen/Core>
@@ -41,8 +42,7 @@ enum class into : std::uint8_t { set, subtract };
 /// `C ← op(A) op(B)` or `C ← C − op(A) op(B)`, for `float` and `double`; C must have the right shape and not
 /// overlap A or B. All products of the library come through here: one instantiation a scalar keeps it quick
 /// to compile.
-template <class Scalar>
-requires std::same_as<Scalar, float> || std::same_as<Scalar, double>
+template <factor_scalar Scalar>
 void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, const dense_ref<Scalar>& a,
                    op op_a, const dense_ref<Scalar>& b, op op_b, into mode = into::set) {
     if (c.size() == 0) return;
@@ -78,7 +78,7 @@ void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, con
 }
 
 /// `op(A) op(B)`.
-template <class Scalar = double>
+template <factor_scalar Scalar = double>
 [[nodiscard]] Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> multiply(const dense_ref<Scalar>& a,
                                                                              op op_a,
                                                                              const dense_ref<Scalar>& b,
