@@ -109,7 +109,7 @@ TEST_CASE("calibration: the order and the size of updates do not matter", "[cali
     merged.merge(right);
     check_same(calibration<double>(merged.state()), once, 500);
     CHECK(merged.tokens() == 5000);
-    merged.update(Eigen::MatrixXd(6, 0));
+    expect_error([&] { merged.update(Eigen::MatrixXd(6, 0)); }, {"update", "x", "6×0", "empty"});
     CHECK(merged.tokens() == 5000);
     expect_error([&] { merged.merge(calibration<float>(5)); }, {"merge", "5 features", "6"});
 }

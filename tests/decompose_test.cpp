@@ -64,7 +64,7 @@ TEST_CASE("decompose: stages in the metrics of several calibrations", "[decompos
 TEST_CASE("decompose: a column stage may come first", "[decompose]") {
     for (const auto& [m, n] : {std::pair(10, 14), std::pair(14, 10)}) {
         const MatrixXd w = gaussian(m, n, 11);
-        const auto alone = nsvd::decompose(w, {columns}, nsvd::rank{4});
+        const auto alone = nsvd::decompose(w, {{nsvd::column_selection{}, 1.0}}, nsvd::rank{4});
         CHECK(distance_to_projection(w, alone) <= 1e-13);
         CHECK((w - product(alone)).norm() ==
               Approx(nsvd::interpolative(w, nsvd::rank{4}).error * w.norm()).epsilon(1e-10));
@@ -81,7 +81,8 @@ TEST_CASE("decompose: a column stage may come first", "[decompose]") {
 TEST_CASE("decompose: a stage after columns that are dependent", "[decompose]") {
     // The residual of the first stage has rank 1: two of the three columns add nothing.
     const MatrixXd w = gaussian(10, 3, 21) * gaussian(3, 12, 22);
-    const auto d = nsvd::decompose(w, {{nsvd::metric(), 0.25}, columns, rest}, nsvd::rank{8});
+    const auto d = nsvd::decompose(
+        w, {{nsvd::metric(), 0.25}, {nsvd::column_selection{}, 0.5}, {nsvd::metric(), 0.25}}, nsvd::rank{8});
     CHECK(d.rank() == 8);
     CHECK(d.info.status == nsvd::status::rank_deficient);
     CHECK((w - product(d)).norm() <= 1e-12 * w.norm());

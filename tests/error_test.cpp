@@ -145,7 +145,7 @@ TEST_CASE("error: options of asvd, nested and decompose", "[error]") {
         expect_error([&] { (void)nsvd::nested(w, calib, k, {.blend = bad}); }, {"blend", value});
     }
     const nsvd::stage plain{nsvd::metric(), 0.7};
-    expect_error([&] { (void)nsvd::decompose(w, {plain, plain, plain}, k); }, {"decompose", "shares", "1.4"});
+    expect_error([&] { (void)nsvd::decompose(w, {plain, plain, plain}, k); }, {"decompose", "shares", "2.1"});
     expect_error([&] { (void)nsvd::decompose(w, std::span<const nsvd::stage>(), k); }, {"no stages"});
     expect_error(
         [&] {

@@ -16,6 +16,7 @@
 
 using Eigen::Index;
 using Eigen::MatrixXd;
+using support::expect_error;
 using support::gaussian;
 using support::product;
 
@@ -190,11 +191,11 @@ TEST_CASE("truncate: the last stage gives what is left, also where a filler came
     nsvd::calibration<double> few(20);
     few.update(gaussian(20, 2, 21));
     const nsvd::metric second = nsvd::gram_metric(few);  // of rank 2: the filler has to help out at k = 10
-    const auto d = nsvd::decompose(w, {{first, 0.5}, {second, 0.1}}, nsvd::rank{10});
+    const auto d = nsvd::decompose(w, {{first, 0.5}, {second, 0.5}}, nsvd::rank{10});
     REQUIRE(d.info.stages.size() == 3);
     for (const Index k : {2, 3, 4}) {
         CAPTURE(k);
-        const auto fresh = nsvd::decompose(w, {{first, 0.5}, {second, 0.1}}, nsvd::rank{k});
+        const auto fresh = nsvd::decompose(w, {{first, 0.5}, {second, 0.5}}, nsvd::rank{k});
         CHECK(d.truncate(k).info.stages[0].rank == fresh.info.stages[0].rank);
         CHECK(d.truncate(k).info.stages[1].rank == fresh.info.stages[1].rank);
     }
@@ -244,4 +245,22 @@ TEST_CASE("truncate: NID keeps its identity block and the least squares optimum"
     const MatrixXd left = f.left.cast<double>();
     const MatrixXd best = left * Eigen::HouseholderQR<MatrixXd>(left).solve(w);
     CHECK((w - product(f)).norm() <= (w - best).norm() * (1 + 1e-5));
+}
+
+TEST_CASE("low_rank: factors that don't belong together throw", "[low_rank]") {
+    const nsvd::low_rank<float> odd{Eigen::MatrixXf::Ones(3, 5), Eigen::MatrixXf::Ones(2, 4)};
+    expect_error([&] { (void)odd.dense(); }, {"low_rank", "3×5", "2×4"});
+    expect_error([&] { (void)(odd * Eigen::VectorXf::Ones(4)); }, {"low_rank", "3×5", "2×4"});
+    expect_error([&] { (void)odd.truncate(1); }, {"low_rank", "3×5", "2×4"});
+}
+
+TEST_CASE("nested: the first rank is floor(share·k + ½) in exact arithmetic", "[low_rank]") {
+    const MatrixXd w = gaussian(200, 180, 31);
+    nsvd::calibration<double> calib(180);
+    calib.update(gaussian(180, 300, 32));
+    for (const Index k : {45, 85, 165, 175}) {  // 0.7·k + ½ is just below an integer in double
+        CAPTURE(k);
+        const auto d = nsvd::nested(w, calib, nsvd::rank{k}, {.share = 0.7});
+        CHECK(d.info.stages[0].rank == (7 * k + 5) / 10);
+    }
 }

@@ -193,3 +193,19 @@ TEST_CASE("matrix: views that are no matrix throw", "[matrix]") {
     refused(view{w.data(), 7, 11, 1, -7}, {"7×11", "(1, -7)"});
     support::expect_error([] { (void)nsvd::svd(view{}, nsvd::rank{1}); }, {"W", "empty", "0×0"});
 }
+
+TEST_CASE("matrix: a strided view without a column stride is column-major", "[matrix]") {
+    const Eigen::MatrixXd w = Eigen::MatrixXd::Random(5, 4);
+    const nsvd::strided_view<double> view{w.data(), 5, 4};
+    CHECK(nsvd::svd(view, nsvd::rank{3}).dense() == nsvd::svd(w, nsvd::rank{3}).dense());
+}
+
+TEST_CASE("matrix: a class derived from an Eigen matrix is one", "[matrix]") {
+    struct named : Eigen::MatrixXf {
+        using Eigen::MatrixXf::MatrixXf;
+    };
+    named w(4, 3);
+    w.setRandom();
+    const Eigen::MatrixXf plain = w;
+    CHECK(nsvd::svd(w, nsvd::rank{2}).dense() == nsvd::svd(plain, nsvd::rank{2}).dense());
+}

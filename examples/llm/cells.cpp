@@ -135,6 +135,7 @@ std::string percent_text(double share) {
 cell_table make_cells(const comparison& c) {
     check(c);
     cell_table table;
+    table.baseline = c.baseline;
     for (std::size_t i = 0; i < c.text_names.size(); ++i) {
         const bool same_kind = c.in_domain && *c.in_domain == c.text_names[i];
         table.headings.push_back(c.text_names[i] + (same_kind ? " †" : "") +

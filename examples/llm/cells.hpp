@@ -38,6 +38,7 @@ struct cell_group {
 /// The table as text, shared by its terminal and HTML forms.
 struct cell_table {
     std::vector<std::string> headings;  ///< text names; † calibration's kind, ‡ not counted
+    std::string baseline;
     std::vector<std::string> dense;
     std::vector<cell_group> groups;  ///< a group for each compression, in order of appearance
     std::vector<std::string> notes;  ///< footnotes, one line each

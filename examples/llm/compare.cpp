@@ -17,22 +17,22 @@ namespace llm {
 namespace {
 
 struct text {
-    std::string name;
+    std::string file;
     std::vector<token> tokens;
 };
 
 std::vector<text> read_texts(const compare_options& options, const model& m) {
     std::vector<text> texts;
     for (const auto& [name, path] : options.texts)
-        texts.push_back({name, read_tokens(path, m.folder(), m.shape().vocab_size)});
+        texts.push_back({path.string(), read_tokens(path, m.folder(), m.shape().vocab_size)});
     return texts;
 }
 
 std::vector<text_result> evaluate_all(const model& m, const std::vector<text>& texts, std::size_t context,
                                       unsigned threads, progress& bar) {
     std::vector<text_result> results;
-    for (const auto& [name, tokens] : texts) {
-        auto e = evaluate(m, tokens, context, name, threads, bar);
+    for (const auto& [file, tokens] : texts) {
+        auto e = evaluate(m, tokens, context, file, threads, bar);
         results.push_back({.nll = e.nll, .perplexity = e.perplexity, .window_nll = std::move(e.window_nll)});
     }
     return results;
@@ -56,8 +56,14 @@ comparison_row summary(const method& how, double compression, const std::vector<
 }  // namespace
 
 std::size_t context_of(const model& m, std::size_t wanted) {
-    if (wanted == 1) throw nsvd::error("--context is 1: a prediction wants windows of 2 tokens or more");
-    return wanted != 0 ? wanted : std::min<std::size_t>(m.shape().max_position_embeddings, 2048);
+    const auto context =
+        wanted != 0 ? wanted : std::min<std::size_t>(m.shape().max_position_embeddings, 2048);
+    if (context < 2)
+        throw nsvd::error(fmt::format(
+            "{}: a prediction wants windows of 2 tokens or more",
+            wanted != 0 ? "--context is 1"
+                        : (m.folder() / "config.json").string() + ": max_position_embeddings is 1"));
+    return context;
 }
 
 comparison compare(const compare_options& options) {
@@ -68,8 +74,8 @@ comparison compare(const compare_options& options) {
     const auto calibration_name = options.calibration.string();
 
     std::size_t text_windows = 0;
-    for (const auto& [name, tokens] : texts)
-        text_windows += windows(tokens, context, name).size();
+    for (const auto& [file, tokens] : texts)
+        text_windows += windows(tokens, context, file).size();
     const auto calibration_windows =
         std::min(windows(calibration, context, calibration_name).size(), options.windows);
     const auto rows = options.methods.size() * options.compressions.size();
@@ -91,23 +97,24 @@ comparison compare(const compare_options& options) {
     bar.label("dense");
     result.dense = evaluate_all(m, texts, context, options.threads, bar);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-        result.text_names.push_back(texts[i].name);
+        result.text_names.push_back(options.texts[i].first);
         result.counted.push_back(result.dense[i].perplexity <= static_cast<double>(m.shape().vocab_size));
     }
     bar.label("calibration");
     const auto sites = gather(m, calibration, {context, options.windows, options.seed}, calibration_name,
                               options.threads, bar);
-    const auto dense = take_dense(m);
-    for (std::size_t i = 0; i < dense.size(); ++i) {
+    for (std::size_t i = 0; i < m.layers(); ++i) {
         const auto item = static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i)));
-        result.dense_parameters += dense[i].size();
-        result.dense_bytes += dense[i].size() * item;
+        result.dense_parameters += m.layer(i).parameters();
+        result.dense_bytes += m.layer(i).parameters() * item;
+        if (!m.layer(i).dense()) result.baseline = "as stored";
     }
+    const auto weights = take_weights(m);
     for (const double compression : options.compressions) {
         for (const auto* how : options.methods) {
             bar.label(fmt::format("{} at {:g} %", how->label, 100 * compression));
             const auto layers =
-                compress_layers(m, dense, sites, {how, compression, options.share}, options.threads, bar);
+                compress_layers(m, weights, sites, {how, compression, options.share}, options.threads, bar);
             auto row = summary(*how, compression, layers);
             row.texts = evaluate_all(m, texts, context, options.threads, bar);
             result.rows.push_back(std::move(row));

@@ -58,6 +58,7 @@ struct comparison {
     std::int64_t calibration_tokens = 0;
     std::uint64_t seed = 0;
     double share = 0;
+    std::string baseline = "dense";  ///< the first row: the model as it was given, "as stored" if compressed
     std::int64_t dense_parameters = 0;
     std::int64_t dense_bytes = 0;
     std::vector<text_result> dense{};

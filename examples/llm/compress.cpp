@@ -27,15 +27,20 @@ Eigen::MatrixXf rounded(const Eigen::MatrixXf& matrix, nsvd::safetensors::dtype 
 
 }  // namespace
 
-std::vector<Eigen::MatrixXf> take_dense(model& m) {
+void require_dense(const model& m) {
     for (std::size_t i = 0; i < m.layers(); ++i)
         if (!m.layer(i).dense())
             throw nsvd::error(fmt::format("{}: layer {} is compressed already: give the dense model",
                                           m.folder().string(), m.layer_name(i)));
-    std::vector<Eigen::MatrixXf> dense;
-    for (std::size_t i = 0; i < m.layers(); ++i)
-        dense.push_back(std::move(m.layer(i)).release_dense());
-    return dense;
+}
+
+std::vector<Eigen::MatrixXf> take_weights(model& m) {
+    std::vector<Eigen::MatrixXf> weights;
+    for (std::size_t i = 0; i < m.layers(); ++i) {
+        linear& layer = m.layer(i);
+        weights.push_back(layer.dense() ? std::move(layer).release_dense() : layer.factors()->dense());
+    }
+    return weights;
 }
 
 std::vector<layer_record> compress_layers(model& m, const std::vector<Eigen::MatrixXf>& dense,
@@ -64,7 +69,7 @@ std::vector<layer_record> compress_layers(model& m, const std::vector<Eigen::Mat
                       .n = w.cols(),
                       .rank = factors.rank(),
                       .parameters = factors.parameters(),
-                      .bytes = factors.parameters() * item,
+                      .bytes = (factors.left.size() + factors.right.size()) * item,
                       .weighted_error = nsvd::weighted_error(w, factors, calib),
                       .plain_error = nsvd::plain_error(w, factors),
                       .seconds = elapsed.count(),

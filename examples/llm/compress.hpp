@@ -32,9 +32,11 @@ struct recipe {
     double share = 0.95;     // of the rank for the first stage of a nested method
 };
 
-/// Moves the dense weights out of the model, by layer; `compress_layers` puts factors in their place.
-/// Throws nsvd::error for a model whose layers are factors already.
-[[nodiscard]] std::vector<Eigen::MatrixXf> take_dense(model& m);
+/// Throws nsvd::error naming the first layer that is in factors.
+void require_dense(const model& m);
+
+/// Moves the weights W of all layers out of the model; of a layer in factors, their product.
+[[nodiscard]] std::vector<Eigen::MatrixXf> take_weights(model& m);
 
 /// Decomposes every layer and puts the factors, rounded to the type in which the model stores the layer, into
 /// the model. The result does not depend on `threads` (0: one a processor). One progress step a layer.

@@ -61,6 +61,19 @@ public:
         return value->get<std::string>();
     }
 
+    /// From `rope_theta`, or from the `rope_parameters` that newer writers put it into.
+    [[nodiscard]] double rope_theta() const {
+        const auto* parameters = find("rope_parameters");
+        if (!parameters) return positive("rope_theta", 10000.0);
+        if (!parameters->is_object() || parameters->value("rope_type", "default") != "default")
+            fail("rope_parameters", "is not supported yet but for the rope_type 'default'");
+        const auto theta = parameters->find("rope_theta");
+        if (theta == parameters->end()) return positive("rope_theta", 10000.0);
+        if (!theta->is_number() || !(theta->get<double>() > 0))
+            fail("rope_parameters", fmt::format("has rope_theta {}: want a positive number", theta->dump()));
+        return theta->get<double>();
+    }
+
 private:
     std::filesystem::path path_;
     nlohmann::ordered_json json_;
@@ -74,7 +87,7 @@ config read_config(const std::filesystem::path& path) {
         json.fail("model_type", fmt::format("is '{}': known are: llama", type));
     if (const auto act = json.text("hidden_act", "silu"); act != "silu")
         json.fail("hidden_act", fmt::format("is '{}': not supported yet, only silu is", act));
-    for (const auto* key : {"rope_scaling", "rope_parameters", "quantization_config"})
+    for (const auto* key : {"rope_scaling", "quantization_config", "partial_rotary_factor"})
         if (json.find(key)) json.fail(key, "is not supported yet");
     for (const auto* key : {"attention_bias", "mlp_bias"})
         if (json.flag(key)) json.fail(key, "is true: not supported yet");
@@ -88,7 +101,7 @@ config read_config(const std::filesystem::path& path) {
     c.vocab_size = json.count("vocab_size");
     c.max_position_embeddings = json.count("max_position_embeddings", 2048);
     c.rms_norm_eps = json.positive("rms_norm_eps");
-    c.rope_theta = json.positive("rope_theta", 10000.0);
+    c.rope_theta = json.rope_theta();
     c.tied_embeddings = json.flag("tie_word_embeddings");
     if (!json.find("head_dim") && c.hidden_size % c.heads != 0)
         json.fail("num_attention_heads",

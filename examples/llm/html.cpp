@@ -52,7 +52,8 @@ std::string table_html(const cell_table& table) {
     std::string out = "<div class=\"wide\"><table><thead><tr><th scope=\"col\">method</th>";
     for (const auto& name : table.headings)
         out += "<th scope=\"col\">" + escaped(name) + "</th>";
-    out += "<th scope=\"col\">average vs ASVD-I</th></tr></thead><tbody><tr><th scope=\"row\">dense</th>";
+    out += "<th scope=\"col\">average vs ASVD-I</th></tr></thead><tbody><tr><th scope=\"row\">" +
+           escaped(table.baseline) + "</th>";
     for (const auto& figure : table.dense)
         out += "<td>" + figure + "</td>";
     out += "<td></td></tr></tbody>";
@@ -132,7 +133,7 @@ std::string text_plot(const comparison& c, std::size_t text) {
         const bool over = p.ceiling && perplexity > *p.ceiling;
         return improvement{over ? std::min(perplexity, std::numeric_limits<double>::max()) : perplexity, 0};
     });
-    p.level = plot_level{"dense", c.dense[text].perplexity};
+    p.level = plot_level{c.baseline, c.dense[text].perplexity};
     return "<figure>" + draw(p) + "</figure>";
 }
 

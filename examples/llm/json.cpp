@@ -100,6 +100,7 @@ comparison read(const json& from) {
     from.at("calibration_windows").get_to(c.calibration_windows);
     from.at("calibration_tokens").get_to(c.calibration_tokens);
     const auto& dense = from.at("dense");
+    dense.at("label").get_to(c.baseline);
     dense.at("parameters").get_to(c.dense_parameters);
     dense.at("bytes").get_to(c.dense_bytes);
     for (const auto& [name, text] : dense.at("texts").items()) {
@@ -124,21 +125,24 @@ json to_json(const comparison& c) {
     auto rows = json::array();
     for (const auto& row : c.rows)
         rows.push_back(to_json(c, row));
-    return {
-        {"model", c.model},
-        {"calibration", c.calibration},
-        {"in_domain", c.in_domain ? json(*c.in_domain) : json(nullptr)},
-        {"context", c.context},
-        {"seed", c.seed},
-        {"share", number(c.share)},
-        {"calibration_windows", c.calibration_windows},
-        {"calibration_tokens", c.calibration_tokens},
-        {"dense", {{"parameters", c.dense_parameters}, {"bytes", c.dense_bytes}, {"texts", dense_texts(c)}}},
-        {"rows", rows},
-        {"machine", c.machine},
-        {"date", c.date},
-        {"version", c.version},
-        {"command", c.command}};
+    return {{"model", c.model},
+            {"calibration", c.calibration},
+            {"in_domain", c.in_domain ? json(*c.in_domain) : json(nullptr)},
+            {"context", c.context},
+            {"seed", c.seed},
+            {"share", number(c.share)},
+            {"calibration_windows", c.calibration_windows},
+            {"calibration_tokens", c.calibration_tokens},
+            {"dense",
+             {{"label", c.baseline},
+              {"parameters", c.dense_parameters},
+              {"bytes", c.dense_bytes},
+              {"texts", dense_texts(c)}}},
+            {"rows", rows},
+            {"machine", c.machine},
+            {"date", c.date},
+            {"version", c.version},
+            {"command", c.command}};
 }
 
 comparison from_json(const json& from) {

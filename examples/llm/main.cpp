@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <set>
@@ -72,7 +73,7 @@ std::vector<std::pair<std::string, fs::path>> named_texts(const std::vector<std:
     std::vector<std::string> names;
     for (const auto& argument : arguments) {
         const auto split = argument.find('=');
-        if (split == 0 || split == std::string::npos)
+        if (split == 0 || split == std::string::npos || split + 1 == argument.size())
             throw nsvd::error(fmt::format("--text {}: want NAME=FILE", argument));
         names.push_back(argument.substr(0, split));
         texts.emplace_back(names.back(), argument.substr(split + 1));
@@ -130,6 +131,7 @@ void run_compress(const arguments& a) {
     const llm::recipe recipe{&llm::find_method(a.method), a.compression, a.share};
     const llm::output json_out(a.json);
     llm::model model(a.model);
+    llm::require_dense(model);
     llm::check_output(model, a.output, a.force);
     const auto tokens = llm::read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
     const llm::sampling sample{llm::context_of(model, a.context), a.windows, a.seed};
@@ -142,7 +144,7 @@ void run_compress(const arguments& a) {
         const auto sites = llm::gather(model, tokens, sample, a.calibration.string(), a.threads, bar);
         calibration_tokens = static_cast<std::int64_t>(sites.front().tokens());
         bar.label(std::string(recipe.how->label));
-        layers = llm::compress_layers(model, llm::take_dense(model), sites, recipe, a.threads, bar);
+        layers = llm::compress_layers(model, llm::take_weights(model), sites, recipe, a.threads, bar);
     }
     json about{
         {"version", NSVD_VERSION},
@@ -198,14 +200,44 @@ void run_evaluate(const arguments& a) {
                    result.perplexity, result.nll, result.predictions, result.windows, context);
 }
 
+/// A check for CLI11 with a message of one short line.
+CLI::Validator require(const char* what, bool (*holds)(const std::string&)) {
+    return CLI::Validator(
+        [=](std::string& value) {
+            return holds(value) ? std::string() : fmt::format("'{}': want {}", value, what);
+        },
+        "");
+}
+
+bool is_count(const std::string& value) {
+    return !value.empty() && value.size() < 19 && value[0] != '0' &&
+           std::all_of(value.begin(), value.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+bool is_seed(const std::string& value) {
+    return value == "0" || is_count(value);
+}
+
+bool is_given(const std::string& value) {
+    return !value.empty();
+}
+
+std::string method_names() {
+    std::vector<std::string_view> names;
+    for (const auto& method : llm::methods)
+        names.push_back(method.name);
+    return fmt::format("{}", fmt::join(names, ", "));
+}
+
 void add_common(CLI::App& command, arguments& a) {
     command.add_option("--model", a.model, "model folder: config.json, model.safetensors")->required();
     command
         .add_option("--context", a.context, "tokens of a window (default: the model's context, at most 2048)")
-        ->check(CLI::PositiveNumber);
+        ->check(require("a positive integer", is_count));
     command.add_option("--threads", a.threads, "threads (default: one a processor)")
-        ->check(CLI::PositiveNumber);
-    command.add_option("--json", a.json, "write the result as JSON; - is standard output");
+        ->check(require("a positive integer", is_count));
+    command.add_option("--json", a.json, "write the result as JSON; - is standard output")
+        ->check(require("the name of a file", is_given));
 }
 
 void add_calibration(CLI::App& command, arguments& a) {
@@ -213,8 +245,10 @@ void add_calibration(CLI::App& command, arguments& a) {
         ->required();
     command.add_option("--windows", a.windows, "calibrate on at most this many windows")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    command.add_option("--seed", a.seed, "of the draw of calibration windows")->capture_default_str();
+        ->check(require("a positive integer", is_count));
+    command.add_option("--seed", a.seed, "of the draw of calibration windows")
+        ->capture_default_str()
+        ->check(require("an integer, 0 or more", is_seed));
     command.add_option("--share", a.share, "the first stage's part of the rank in nested methods")
         ->capture_default_str();
 }
@@ -230,7 +264,8 @@ void declare(CLI::App& app, arguments& a) {
     compare->add_option("--text", a.texts, "NAME=FILE; may be given again")->required();
     compare->add_option("--compression", a.compressions, "shares of the parameters to remove: 0.1,0.2,…")
         ->required()
-        ->delimiter(',');
+        ->delimiter(',')
+        ->check(require("a share, like 0.3", is_given));
     for (const auto& method : llm::methods)
         a.methods.emplace_back(method.name);
     compare->add_option("--methods", a.methods, "methods to compare")->capture_default_str()->delimiter(',');
@@ -245,8 +280,10 @@ void declare(CLI::App& app, arguments& a) {
     auto* compress = app.add_subcommand("compress", "write a compressed model folder");
     add_common(*compress, a);
     add_calibration(*compress, a);
-    compress->add_option("--compression", a.compression, "share of the parameters to remove")->required();
-    compress->add_option("--method", a.method, "one of compare's methods")->required();
+    compress->add_option("--compression", a.compression, "share of the parameters to remove")
+        ->required()
+        ->check(require("a share, like 0.3", is_given));
+    compress->add_option("--method", a.method, "one of " + method_names())->required();
     compress->add_option("--output", a.output, "folder to write")->required();
     compress->add_flag("--force", a.force, "write into a folder that is not empty");
     compress->footer(
@@ -271,6 +308,8 @@ int main(int argc, char** argv) {
     try {
         declare(app, a);
         app.parse(argc, argv);
+        if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+            throw nsvd::error("standard output: cannot be written");
         return 0;
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;

@@ -62,6 +62,9 @@ model::model(std::filesystem::path folder)
     embedding_ = read("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
     if (!c.tied_embeddings) head_ = read("lm_head.weight", c.vocab_size, c.hidden_size);
     last_norm_ = read("model.norm.weight", c.hidden_size);
+    if (const auto next = fmt::format("model.layers.{}.input_layernorm.weight", c.blocks);
+        file_.contains(next))
+        fail(file_, next, fmt::format("num_hidden_layers is {} in config.json", c.blocks));
     for (std::size_t block = 0; block < c.blocks; ++block) {
         const auto prefix = fmt::format("model.layers.{}.", block);
         norms_.push_back({read(prefix + "input_layernorm.weight", c.hidden_size),

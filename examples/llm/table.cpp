@@ -25,7 +25,7 @@ std::string marked(const cell& entry) {
 std::vector<line> make_lines(const cell_table& table) {
     std::vector<line> lines;
     line head{{"", "method"}};
-    line dense{{"0 %", "dense"}, true};
+    line dense{{"0 %", table.baseline}, true};
     for (const auto& name : table.headings)
         head.fields.push_back(name + " ");
     for (const auto& figure : table.dense)

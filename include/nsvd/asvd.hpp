@@ -21,17 +21,18 @@ namespace detail {
 /// Throws unless W and the calibration belong to one layer.
 template <matrix W, real_scalar Scalar>
 void require_features(const W& w, const calibration<Scalar>& calib, const char* where) {
-    with_expression(w, [&](const auto& e) {
-        if (index{e.cols()} != calib.features())
-            throw error(std::string(where) + ": W is " + shape_text(index{e.rows()}, index{e.cols()}) +
-                        " but calib has " + std::to_string(calib.features()) + " features");
-    });
+    const auto [rows, cols] = extent(w);
+    if (cols != calib.features())
+        throw error(std::string(where) + ": W is " + shape_text(rows, cols) + " but calib has " +
+                    std::to_string(calib.features()) + " features");
     require_tokens(calib, where);
 }
 
 /// The metric that `asvd_options` and `nested_options` describe.
 template <real_scalar Scalar, class Options>
 [[nodiscard]] metric activation_metric(const calibration<Scalar>& calib, const Options& options) {
+    require_not_negative("alpha", options.alpha);
+    require_not_negative("blend", options.blend);
     if (options.whitening == nsvd::whitening::diagonal && options.blend != 0.0)
         throw error("blend = " + text(options.blend) +
                     " is for the cholesky and eigen whitening, not for diagonal");
@@ -59,7 +60,8 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
                                                         const Policy& policy,
                                                         const asvd_options& options = {}) {
     detail::require_features(w, calib, "asvd");
-    return decompose(w, {stage{detail::activation_metric(calib, options), 1.0}}, policy, "asvd");
+    const stage only{detail::activation_metric(calib, options), 1.0};
+    return detail::decompose(w, {&only, 1}, policy, "asvd");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

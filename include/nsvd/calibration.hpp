@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -25,6 +26,25 @@ struct calibration_state {
     std::int64_t tokens = 0;  ///< columns seen with a weight above 0
     double weight = 0.0;      ///< Σ w
 };
+
+namespace detail {
+
+template <class T>
+constexpr bool is_two_dimensional() {
+    if constexpr (eigen_matrix<T>)
+        return !T::IsVectorAtCompileTime;
+    else
+        return false;
+}
+
+/// Indexable numbers or bools, but no matrix of two dimensions.
+template <class T>
+concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
+    static_cast<double>(w[0]);
+    w.size();
+};
+
+}  // namespace detail
 
 /// Statistics of the inputs `X` (`n×T`, a column a token) of a linear layer `y = W x`: the Gram matrix
 /// `C = X Xᵀ`, the mean, the mean and the largest absolute value of each channel.
@@ -55,21 +75,21 @@ public:
     /// non-finite or negative values, `c_ij² > c_ii c_jj` beyond rounding).
     explicit calibration(calibration_state state);
 
-    /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops, nothing but blocks of at most 2048 columns
-    /// is copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are not `features()`
-    /// or an entry is not finite.
+    /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops. Of a matrix in memory no more than blocks
+    /// of 2048 columns are copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are
+    /// not `features()`, there are no columns, or an entry is not finite.
     template <matrix X>
     void update(const X& x) {
         add(x, [](index) { return 1.0; });
     }
 
-    /// The same with a weight for each token: any indexable range of t nonnegative numbers or of bool (a mask
-    /// for padding). A token of weight 0 is not looked at, whatever its numbers; a weight w counts like w
-    /// repetitions of the token, except that `tokens()` counts it once.
+    /// The same with a weight for each token: any indexable range of t nonnegative numbers, or of bool: a
+    /// mask, true for the tokens that count. A token of weight 0 is not looked at, whatever its numbers; a
+    /// weight w counts like w repetitions of the token, except that `tokens()` counts it once.
     template <matrix X, class Weights>
-    requires requires(const Weights& w) { static_cast<double>(w[0]), w.size(); }
+    requires detail::weight_range<Weights>
     void update(const X& x, const Weights& weights) {
-        const index columns = detail::with_expression(x, [](const auto& e) { return index{e.cols()}; });
+        const index columns = detail::extent(x).second;
         if (static_cast<index>(weights.size()) != columns)
             throw error("calibration.update: " + std::to_string(weights.size()) + " weights for " +
                         std::to_string(columns) + " tokens");
@@ -142,6 +162,7 @@ void calibration<Scalar>::add(const X& x, Weight&& weight) {
             throw error("calibration.update: x is " +
                         detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
                         " but there are " + std::to_string(features()) + " features");
+        detail::require_nonempty(index{expression.rows()}, index{expression.cols()}, "calibration.update: x");
         // Two passes, so that a bad entry in a late block leaves nothing half added.
         Eigen::MatrixXd columns;
         const auto read = [&](index first, index count) {
@@ -191,14 +212,16 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     constexpr double slack = 1.0 + 1e-6;
     for (index j = 0; j < n; ++j) {
+        // Squares of tiny entries vanish before their products with others do.
+        const double least = std::numeric_limits<double>::min();
         const double most = state_.weight * state_.max_abs(j);
         if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
             !(gram(j, j) <= most * state_.max_abs(j) * slack) ||
             std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
             fail("channel " + std::to_string(j) + " can't belong to any inputs");
-        const double diagonal = std::sqrt(gram(j, j));
+        const double diagonal = std::sqrt(std::max(gram(j, j), least));
         for (index i = 0; i < j; ++i)
-            if (std::abs(gram(i, j)) > diagonal * std::sqrt(gram(i, i)) * slack)
+            if (std::abs(gram(i, j)) > diagonal * std::sqrt(std::max(gram(i, i), least)) * slack)
                 fail("gram(" + std::to_string(i) + ", " + std::to_string(j) +
                      ") = " + detail::text(gram(i, j)) + " is larger than the diagonal allows");
     }

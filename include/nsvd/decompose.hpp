@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <span>
@@ -28,7 +29,8 @@ namespace nsvd::inline NSVD_ABI {
 struct column_selection {};
 
 /// One stage: what it optimises, and the fraction of the rank it is given. Stage i of rank k gives
-/// floor(share·k + ½) directions, the first at least 1, the last whatever is left.
+/// floor(share·k + ½) directions, the first at least 1, the last whatever is left. The shares of all stages
+/// sum to 1.
 struct stage {
     std::variant<nsvd::metric, column_selection> by;
     double share = 1.0;
@@ -260,49 +262,33 @@ inline void check_stages(std::span<const stage> stages, index n, const char* whe
         const std::string name = std::string(where) + ": stage " + std::to_string(i + 1);
         if (!(stages[i].share >= 0.0 && stages[i].share <= 1.0))
             throw error(name + ": share = " + text(stages[i].share) + " is outside [0, 1]");
-        if (i + 1 < stages.size()) sum += stages[i].share;
+        sum += stages[i].share;
         const metric* const m = std::get_if<metric>(&stages[i].by);
         if (m != nullptr && !m->is_identity() && m->factor().size() != n)
             throw error(name + ": the metric is for " + std::to_string(m->factor().size()) +
                         " features but W has " + std::to_string(n) + " columns");
     }
-    if (sum > 1.0 + 1e-12)
-        throw error(std::string(where) + ": the shares of all stages but the last sum to " + text(sum) +
-                    " > 1");
+    if (std::abs(sum - 1.0) > 1e-9)
+        throw error(std::string(where) + ": the shares of the stages sum to " + text(sum) + ", not to 1");
 }
 
-}  // namespace detail
-
-/// Decomposes `W` (`m×n`) by any list of stages: `W′ = Q Qᵀ W` with orthonormal `Q = [Q₁ Q₂ …]`, where `Q_i`
-/// is the leading left singular subspace of `(W − Σ_{j<i} Q_j Q_jᵀ W) S_i` for the metric `S_i S_iᵀ` of stage
-/// i, or spans the columns that stage i selects from that residual.
-///
-/// `svd`, `asvd` and `nested` are this with one or two stages; a stage per calibration domain is a natural
-/// use of more. All arithmetic is in double; `W` is copied once. Cost: per metric stage the product `W S` and
-/// an eigenproblem of the smaller side of `W` (see solver/deflated_eigen.hpp), per column stage 4mn flops a
-/// column.
-///
-/// Throws `nsvd::error` if `W` is empty or not finite, a metric has another size than `W` has columns, a
-/// share is outside [0, 1] or they sum to more than 1, or the rank is outside [1, min(m, n)]. Numerical
-/// trouble is in `info.status`.
+/// What all methods call; `where` is how messages call the method.
 template <matrix W, rank_policy Policy>
-[[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
-                                                             const Policy& policy,
-                                                             const char* where = "decompose") {
-    using scalar = detail::factor_scalar_t<W>;
-    const detail::scaled_matrix scaled = detail::read_scaled(w, (std::string(where) + ": W").c_str());
+[[nodiscard]] low_rank<factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
+                                                     const Policy& policy, const char* where) {
+    using scalar = factor_scalar_t<W>;
+    const scaled_matrix scaled = read_scaled(w, (std::string(where) + ": W").c_str());
     const shape s{scaled.values.rows(), scaled.values.cols()};
-    detail::check_stages(stages, s.cols, where);
+    check_stages(stages, s.cols, where);
     std::optional<index> known;
     if constexpr (shape_policy<Policy>)
-        known = detail::choose_rank(
+        known = choose_rank(
             policy, s, [] { return spectrum{}; }, where);
-    detail::projection_builder<double> builder(scaled,
-                                               static_cast<double>(std::numeric_limits<scalar>::epsilon()));
+    projection_builder<double> builder(scaled, static_cast<double>(std::numeric_limits<scalar>::epsilon()));
     builder.run(
         stages, known,
         [&](const spectrum& values) {
-            return detail::choose_rank(
+            return choose_rank(
                 policy, s, [&] { return values; }, where);
         },
         where);
@@ -317,12 +303,32 @@ template <matrix W, rank_policy Policy>
     return result;
 }
 
-/// The same with the stages written in place: `decompose(W, {{metric, 0.9}, {other, 0.1}}, rank{64})`.
+}  // namespace detail
+
+/// Decomposes `W` (`m×n`) by any list of stages: `W′ = Q Qᵀ W` with orthonormal `Q = [Q₁ Q₂ …]`, where `Q_i`
+/// is the leading left singular subspace of `(W − Σ_{j<i} Q_j Q_jᵀ W) S_i` for the metric `S_i S_iᵀ` of stage
+/// i, or spans the columns that stage i selects from that residual.
+///
+/// `svd`, `asvd` and `nested` are this with one or two stages; a stage per calibration domain is a natural
+/// use of more. All arithmetic is in double; `W` is copied once. Cost: per metric stage the product `W S` and
+/// an eigenproblem of the smaller side of `W` (see solver/deflated_eigen.hpp), per column stage 4mn flops a
+/// column.
+///
+/// Throws `nsvd::error` if `W` is empty or not finite, a metric has another size than `W` has columns, a
+/// share is outside [0, 1] or they do not sum to 1, or the rank is outside [1, min(m, n)]. Numerical
+/// trouble is in `info.status`.
+template <matrix W, rank_policy Policy>
+[[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
+                                                             const Policy& policy) {
+    return detail::decompose(w, stages, policy, "decompose");
+}
+
+/// The same with the stages written in place: `decompose(W, {{gram_metric(a), 0.5}, {gram_metric(b), 0.5}},
+/// rank{64})`.
 template <matrix W, rank_policy Policy>
 [[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::initializer_list<stage> stages,
-                                                             const Policy& policy,
-                                                             const char* where = "decompose") {
-    return decompose(w, std::span<const stage>(stages.begin(), stages.size()), policy, where);
+                                                             const Policy& policy) {
+    return decompose(w, std::span<const stage>(stages.begin(), stages.size()), policy);
 }
 
 }  // namespace nsvd::inline NSVD_ABI

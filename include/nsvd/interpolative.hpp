@@ -27,7 +27,8 @@ struct interpolative_decomposition {
 };
 
 /// Interpolative decomposition of an `m×n` matrix by column-pivoted QR (Businger-Golub pivoting; coefficients
-/// are bounded in practice, not in theory). 4mnk flops, in double; one copy of `A`.
+/// are bounded in practice, not in theory). 4mnk flops for a policy of the shape, 4mn·min(m, n)
+/// for one that looks at the spectrum, in double; one copy of `A`.
 ///
 /// The rank is picked by any rank policy; one that looks at the spectrum sees the energy `‖R(i, :)‖_F²` that
 /// each further column takes out of `A` (not always in descending order), so that `tolerance` bounds the

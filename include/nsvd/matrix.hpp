@@ -32,14 +32,15 @@ template <class T>
 concept factor_scalar = std::same_as<T, float> || std::same_as<T, double>;
 
 /// A non-owning `rows×cols` matrix: entry (i, j) lies at `data[i·row_stride + j·col_stride]`.
-/// Strides count elements and are not negative. A transposed view swaps the two.
+/// Strides count elements and are not negative; without a `col_stride` the columns follow each other
+/// (column-major). A transposed view swaps shape and strides.
 template <real_scalar Scalar>
 struct strided_view {
     const Scalar* data = nullptr;
     index rows = 0;
     index cols = 0;
     index row_stride = 1;
-    index col_stride = 0;
+    index col_stride = -1;  ///< −1: rows·row_stride
 };
 
 /// Customisation point. For an own type `T` specialise it with
@@ -56,7 +57,9 @@ struct matrix_traits<strided_view<Scalar>> {
 namespace detail {
 
 template <class T>
-concept eigen_matrix = std::derived_from<T, Eigen::MatrixBase<T>> && real_scalar<typename T::Scalar>;
+concept eigen_matrix = real_scalar<typename T::Scalar> && requires(const T& t) {
+    []<class Derived>(const Eigen::MatrixBase<Derived>&) {}(t);
+};
 
 template <class T>
 concept viewable_matrix = !eigen_matrix<T> && requires(const T& t) {
@@ -103,7 +106,8 @@ decltype(auto) with_expression(const T& x, F&& f) {
         else
             return std::forward<F>(f)(x.eval());
     } else {
-        const auto v = matrix_traits<T>::view(x);
+        auto v = matrix_traits<T>::view(x);
+        if (v.col_stride == -1) v.col_stride = v.rows * v.row_stride;
         if (v.rows < 0 || v.cols < 0 || v.row_stride < 0 || v.col_stride < 0 ||
             (v.data == nullptr && v.rows > 0 && v.cols > 0))
             throw error("matrix_traits::view: shape " + shape_text(v.rows, v.cols) + " with strides (" +
@@ -174,12 +178,27 @@ void require_finite(const Eigen::MatrixBase<Derived>& x, const char* name, index
                             std::to_string(column_offset + j) + ") = " + text(x(i, j)) + " is not finite");
 }
 
-/// A matrix in double.
+/// The shape of a matrix, without evaluating an expression.
 template <matrix T>
-[[nodiscard]] Eigen::MatrixXd read(const T& x) {
-    Eigen::MatrixXd values;
-    with_expression(x, [&](const auto& expression) { values = expression.template cast<double>(); });
-    return values;
+[[nodiscard]] std::pair<index, index> extent(const T& x) {
+    if constexpr (eigen_matrix<T>) {
+        return {x.rows(), x.cols()};
+    } else {
+        const auto v = matrix_traits<T>::view(x);
+        return {v.rows, v.cols};
+    }
+}
+
+/// A matrix in double: the matrix itself if it is an `Eigen::MatrixXd`, else a copy.
+template <matrix T>
+[[nodiscard]] decltype(auto) read(const T& x) {
+    if constexpr (std::same_as<T, Eigen::MatrixXd>) {
+        return (x);
+    } else {
+        Eigen::MatrixXd values;
+        with_expression(x, [&](const auto& expression) { values = expression.template cast<double>(); });
+        return values;
+    }
 }
 
 /// Reads a matrix into double, checks it, and scales it. `name` is how messages call it.

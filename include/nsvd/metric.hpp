@@ -8,6 +8,7 @@
 #include <Eigen/Core>
 
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,22 +27,27 @@ public:
 
     /// A metric from a factor of your own; `name` is what `info` calls it.
     /// Throws `nsvd::error` if the factor's parts don't belong together or are not finite.
-    explicit metric(whitening_factor factor, std::string name = "custom")
-        : factor_(std::make_shared<const whitening_factor>(std::move(factor))), name_(std::move(name)) {
-        const whitening_factor& f = *factor_;
-        if (f.size() == 0 || (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
+    explicit metric(whitening_factor factor, std::string name = "custom") : name_(std::move(name)) {
+        whitening_factor& f = factor;
+        if (f.kind == whitening::diagonal) f.rank = (f.scale.array() > 0.0).count();
+        if (f.size() == 0 || f.scale.minCoeff() < 0.0 ||
+            (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
             (f.kind == whitening::cholesky && f.basis.cols() != f.size()) || f.rank < 0 || f.rank > f.size())
             throw error("metric: factor has scale " + std::to_string(f.size()) + ", basis " +
                         detail::shape_text(index{f.basis.rows()}, index{f.basis.cols()}) + ", rank " +
                         std::to_string(f.rank));
         detail::require_finite(f.scale, "metric: scale");
         detail::require_finite(f.basis, "metric: basis");
+        factor_ = std::make_shared<const whitening_factor>(std::move(factor));
     }
 
     /// True for `I`.
     [[nodiscard]] bool is_identity() const noexcept { return factor_ == nullptr; }
-    /// The factor S; not for `I`.
-    [[nodiscard]] const whitening_factor& factor() const noexcept { return *factor_; }
+    /// The factor S. Throws `nsvd::error` for `I`, which has none.
+    [[nodiscard]] const whitening_factor& factor() const {
+        if (is_identity()) throw error("metric::factor: the identity has no factor");
+        return *factor_;
+    }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// Numerical rank of M for matrices of n columns.
     [[nodiscard]] index rank(index n) const noexcept { return is_identity() ? n : factor_->rank; }
@@ -61,6 +67,11 @@ void require_tokens(const calibration<Scalar>& calib, const char* where) {
     if (calib.tokens() == 0) throw error(std::string(where) + ": calib has no tokens: call update first");
 }
 
+inline void require_not_negative(const char* name, double value) {
+    if (!(value >= 0.0 && std::isfinite(value)))
+        throw error(std::string(name) + " = " + text(value) + " must be finite and not negative");
+}
+
 }  // namespace detail
 
 /// The metric of the Gram matrix, `C + blend·(tr C / n)·I`: with `blend` = μ > 0 the minimiser is that of
@@ -71,8 +82,7 @@ template <real_scalar Scalar>
 [[nodiscard]] metric gram_metric(const calibration<Scalar>& calib, whitening kind = whitening::cholesky,
                                  double blend = 0.0) {
     detail::require_tokens(calib, "gram_metric");
-    if (!(blend >= 0.0 && std::isfinite(blend)))
-        throw error("gram_metric: blend = " + detail::text(blend) + " must be finite and not negative");
+    detail::require_not_negative("blend", blend);
     Eigen::MatrixXd gram = calib.gram();
     if (blend > 0.0) gram.diagonal().array() += blend * gram.diagonal().mean();
     return metric(whiten(gram, kind), kind == whitening::cholesky ? "gram (cholesky)" : "gram (eigen)");
@@ -85,8 +95,7 @@ template <real_scalar Scalar>
 [[nodiscard]] metric diagonal_metric(const calibration<Scalar>& calib, double alpha = 0.5,
                                      statistic of = statistic::mean) {
     detail::require_tokens(calib, "diagonal_metric");
-    if (!(alpha >= 0.0 && std::isfinite(alpha)))
-        throw error("diagonal_metric: alpha = " + detail::text(alpha) + " must be finite and not negative");
+    detail::require_not_negative("alpha", alpha);
     const Eigen::VectorXd s = of == statistic::mean ? calib.mean_abs() : calib.max_abs();
     return metric(diagonal_factor(s.array().pow(alpha).matrix()), "diagonal");
 }

@@ -3,6 +3,8 @@
 
 #include "asvd.hpp"
 
+#include <cstdint>
+
 namespace nsvd::inline NSVD_ABI {
 
 /// How the second stage of `nested` treats the residual.
@@ -40,10 +42,10 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     detail::require_features(w, calib, "nested");
     if (!(options.share >= 0.0 && options.share <= 1.0))
         throw error("nested: share = " + detail::text(options.share) + " is outside [0, 1]");
-    stage second{metric(), 1.0 - options.share};
-    if (options.residual == nsvd::residual::interpolative) second.by = column_selection{};
-    return decompose(w, {stage{detail::activation_metric(calib, options), options.share}, second}, policy,
-                     "nested");
+    stage stages[2] = {{detail::activation_metric(calib, options), options.share},
+                       {metric(), 1.0 - options.share}};
+    if (options.residual == nsvd::residual::interpolative) stages[1].by = column_selection{};
+    return detail::decompose(w, stages, policy, "nested");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -10,7 +10,8 @@ namespace nsvd::inline NSVD_ABI {
 /// limits as for `decompose`.
 template <matrix W, rank_policy Policy>
 [[nodiscard]] low_rank<detail::factor_scalar_t<W>> svd(const W& w, const Policy& policy) {
-    return decompose(w, {stage{metric(), 1.0}}, policy, "svd");
+    const stage only{metric(), 1.0};
+    return detail::decompose(w, {&only, 1}, policy, "svd");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

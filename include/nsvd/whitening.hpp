@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <utility>
@@ -51,14 +52,18 @@ struct whitening_factor {
     }
 
     /// `S x` (`n×p`) for an `r×p` matrix; 2nrp flops.
-    [[nodiscard]] Eigen::MatrixXd apply(const Eigen::MatrixXd& x) const {
+    template <matrix X>
+    [[nodiscard]] Eigen::MatrixXd apply(const X& matrix) const {
+        const Eigen::MatrixXd& x = detail::read(matrix);
         require("apply: rows of x", x.rows(), cols());
         if (kind == whitening::diagonal) return scale.asDiagonal() * x;
         return scale.asDiagonal() * detail::multiply(basis, detail::op::none, x, detail::op::none);
     }
 
     /// `w S` (`m×r`) for an `m×n` matrix, the operand of an activation-aware decomposition; 2mnr flops.
-    [[nodiscard]] Eigen::MatrixXd apply_right(const Eigen::MatrixXd& w) const {
+    template <matrix X>
+    [[nodiscard]] Eigen::MatrixXd apply_right(const X& matrix) const {
+        const Eigen::MatrixXd& w = detail::read(matrix);
         require("apply_right: columns of w", w.cols(), size());
         Eigen::MatrixXd scaled = w * scale.asDiagonal();
         if (kind == whitening::diagonal) return scaled;
@@ -66,8 +71,11 @@ struct whitening_factor {
     }
 
     /// `S⁺ x` (`r×p`) for an `n×p` matrix, where `S⁺ S = I` (but for zero channels). The activations `x = X`
-    /// become white: the Gram matrix of the result is the identity. With full rank `S⁺ = S⁻¹`.
-    [[nodiscard]] Eigen::MatrixXd solve(const Eigen::MatrixXd& x) const {
+    /// become white: the Gram matrix of the result is the identity, but for a ridge. With full rank `S⁺ =
+    /// S⁻¹`, else `S⁺` is a left inverse, not the Moore-Penrose one.
+    template <matrix X>
+    [[nodiscard]] Eigen::MatrixXd solve(const X& matrix) const {
+        const Eigen::MatrixXd& x = detail::read(matrix);
         require("solve: rows of x", x.rows(), size());
         Eigen::MatrixXd y = inverse_scale().asDiagonal() * x;
         if (kind == whitening::cholesky) detail::solve_lower(basis, y);
@@ -78,7 +86,9 @@ struct whitening_factor {
     }
 
     /// `a S⁺` (`m×n`) for an `m×r` matrix: what the published codes do to their right factor.
-    [[nodiscard]] Eigen::MatrixXd solve_right(const Eigen::MatrixXd& a) const {
+    template <matrix X>
+    [[nodiscard]] Eigen::MatrixXd solve_right(const X& matrix) const {
+        const Eigen::MatrixXd& a = detail::read(matrix);
         require("solve_right: columns of a", a.cols(), cols());
         Eigen::MatrixXd y = a;
         if (kind == whitening::cholesky) {
@@ -144,12 +154,13 @@ struct equilibrated {
                         ") = " + text(m(i, i)) + " is negative: M is not positive semi-definite");
         scale(i) = m(i, i) < least ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(m(i, i))));
     }
+    const Eigen::VectorXd norms = m.diagonal().cwiseMax(least).cwiseSqrt();
     // |m_ij| ≤ √(m_ii m_jj) holds for every semi-definite matrix, so no quotient below can overflow.
     constexpr double slack = 1e-6;
     Eigen::MatrixXd c = Eigen::MatrixXd::Zero(n, n);
     for (index j = 0; j < n; ++j)
         for (index i = 0; i < n; ++i) {
-            const double bound = std::sqrt(std::max(m(i, i), least)) * std::sqrt(std::max(m(j, j), least));
+            const double bound = norms(i) * norms(j);
             if (std::abs(m(i, j) - m(j, i)) > slack * bound || std::abs(m(i, j)) > (1.0 + slack) * bound)
                 throw error("whitening: M(" + std::to_string(i) + ", " + std::to_string(j) +
                             ") = " + text(m(i, j)) + ", M(" + std::to_string(j) + ", " + std::to_string(i) +
@@ -163,7 +174,12 @@ struct equilibrated {
 
 /// The factor `S = diag(s)` of the metric `diag(s)²`. Throws `nsvd::error` unless every s_i is finite and ≥
 /// 0.
-[[nodiscard]] inline whitening_factor diagonal_factor(const Eigen::VectorXd& s) {
+template <matrix V>
+[[nodiscard]] whitening_factor diagonal_factor(const V& entries) {
+    if (detail::extent(entries).second != 1)
+        throw error("diagonal_factor: s has " + std::to_string(detail::extent(entries).second) +
+                    " columns, not 1");
+    const Eigen::VectorXd s = detail::read(entries);
     detail::require_nonempty(s.rows(), s.cols(), "diagonal_factor: s");
     detail::require_finite(s, "diagonal_factor: s");
     if (s.minCoeff() < 0.0)
@@ -217,7 +233,7 @@ bool try_cholesky(const equilibrated& e, double ridge, Factor& f) {
 
 /// The lower triangular Cholesky factor of `M`. Where `M` is numerically singular, `ridge·diag(M)` is added
 /// with the smallest ridge of `2·max(n, 64)·eps·10^j` that makes it positive definite; `ridge` reports it and
-/// `rank` the numerical rank. n³/3 flops, 4n³/3 more where a ridge is needed.
+/// `rank` the numerical rank. n³/3 flops, 9n³ more where a ridge is needed.
 /// Throws `nsvd::error` unless `M` is square, finite and, to 1e-6 of its diagonal, symmetric semi-definite.
 template <matrix M>
 [[nodiscard]] whitening_factor cholesky_factor(const M& m) {

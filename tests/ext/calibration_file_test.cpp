@@ -48,7 +48,8 @@ TEST_CASE("several calibrations share a file", "[calibration_file]") {
     nsvd::calibration<float> second(2);
     second.update(Eigen::Matrix2f::Identity());
     auto tensors = nsvd::to_tensors(first, "layer0.");
-    for (auto& t : nsvd::to_tensors(second, "layer1.")) tensors.push_back(std::move(t));
+    for (auto& t : nsvd::to_tensors(second, "layer1."))
+        tensors.push_back(std::move(t));
     nsvd::safetensors::write(file, tensors);
     const nsvd::safetensors::file mapped(file);
     CHECK(nsvd::calibration_from<float>(mapped, "layer0.").gram() == first.gram());
@@ -95,7 +96,8 @@ TEST_CASE("numbers that are no statistics are refused on reading", "[calibration
         bad(2, 2) = std::numeric_limits<double>::quiet_NaN();
         t[0] = from_matrix("gram", dtype::F64, bad);
     });
-    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("finite") || Catch::ContainsSubstring("symmetric"));
+    CHECK_THROWS_WITH(nsvd::load_calibration(file),
+                      Catch::ContainsSubstring("finite") || Catch::ContainsSubstring("symmetric"));
 }
 
 TEST_CASE("a truncated calibration file is refused at every length", "[calibration_file]") {

@@ -101,9 +101,15 @@ TEST_CASE("nsvd-llm: compare, compress and evaluate agree", "[llm][cli]") {
     REQUIRE(dense.code == 0);
     CHECK(nlohmann::json::parse(dense.out).at("perplexity") ==
           table.at("dense").at("texts").at("a").at("perplexity"));
-    CHECK(
-        w.run("compare --model small --calibration text.txt --context 20 --text a=text.txt --compression 0.2")
-            .code == 1);
+    // A compressed folder is read back, and its first row is what evaluate gives for it.
+    const auto stored = w.run(
+        "compare --model small --calibration text.txt --context 20 --text a=text.txt --compression 0.2 "
+        "--methods svd --json -");
+    const auto alone = w.run("evaluate --model small --text text.txt --context 20 --json -");
+    REQUIRE(stored.code == 0);
+    const auto first = nlohmann::json::parse(stored.out).at("dense");
+    CHECK(first.at("label") == "as stored");
+    CHECK(first.at("texts").at("a").at("perplexity") == nlohmann::json::parse(alone.out).at("perplexity"));
 }
 
 TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {

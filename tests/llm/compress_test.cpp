@@ -95,7 +95,7 @@ TEST_CASE("a compressed folder evaluates to what compression measured in memory"
         CAPTURE(how.name);
         llm::model model(folder / "dense");
         const auto sites = llm::gather(model, tokens, {.context = 20}, "text", 2, silent);
-        const auto dense = llm::take_dense(model);
+        const auto dense = llm::take_weights(model);
         const auto layers = llm::compress_layers(model, dense, sites, {&how, 0.3, 0.8}, 2, silent);
         const auto measured = llm::evaluate(model, tokens, 20, "text", 2, silent);
         const auto output = folder / std::string(how.name);
@@ -131,8 +131,7 @@ TEST_CASE("a compressed folder evaluates to what compression measured in memory"
         CHECK_FALSE(std::filesystem::exists(output / "pytorch_model.bin"));
     }
     llm::model compressed(folder / "svd");
-    CHECK(error_of([&] { (void)llm::take_dense(compressed); }).find("compressed already") !=
-          std::string::npos);
+    CHECK(error_of([&] { llm::require_dense(compressed); }).find("compressed already") != std::string::npos);
 }
 
 TEST_CASE("output folders: what is refused, and that nothing is left behind", "[llm]") {
@@ -143,7 +142,7 @@ TEST_CASE("output folders: what is refused, and that nothing is left behind", "[
     llm::model model(folder / "dense");
     llm::progress silent;
     const auto sites = llm::gather(model, m.tokens(400), {.context = 20}, "text", 2, silent);
-    llm::compress_layers(model, llm::take_dense(model), sites, {&llm::methods[0], 0.3}, 2, silent);
+    llm::compress_layers(model, llm::take_weights(model), sites, {&llm::methods[0], 0.3}, 2, silent);
     const auto refusal = [&](const std::filesystem::path& output, bool force) {
         return error_of([&] { llm::save_model(model, output, {}, force); });
     };

@@ -207,3 +207,7 @@ TEST_CASE("policies: the scale of W does not change what a spectrum policy picks
               nsvd::interpolative(w, nsvd::tolerance{0.3}).rank());
     }
 }
+
+TEST_CASE("policies: a shape without rows or columns throws", "[policies]") {
+    CHECK_THROWS_AS(nsvd::compression{0.3}(nsvd::shape{0, 0}), nsvd::error);
+}

@@ -130,7 +130,7 @@ TEST_CASE("beyond 1024 as much is resolved as is wanted", "[solver]") {
     // A block-diagonal matrix whose spectrum needs no other solver: random blocks of 4, scaled over 9
     // decades.
     support::generator g(500);
-    const Index side = solver::resolve_all_below + 4;
+    const Index side = solver::resolve_all_up_to + 4;
     const Index blocks = side / 4;
     MatrixXd a = MatrixXd::Zero(side, side + 4);
     VectorXd exact(side);

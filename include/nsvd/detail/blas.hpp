@@ -9,6 +9,7 @@
 #include <Eigen/Core>
 
 #include <concepts>
+#include <cstdint>
 #include <type_traits>
 #if defined(NSVD_USE_LAPACK)
 #include <cblas.h>
@@ -52,6 +53,19 @@ void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, con
         return;
     }
 #if defined(NSVD_USE_LAPACK)
+    if (c.cols() == 1 && op_b == op::none) {
+        const auto gemv = [&](auto routine) {
+            routine(CblasColMajor, op_a == op::none ? CblasNoTrans : CblasTrans, blas_size(a.rows()),
+                    blas_size(a.cols()), mode == into::set ? Scalar(1) : Scalar(-1), a.data(),
+                    blas_size(a.outerStride()), b.data(), 1, mode == into::set ? Scalar(0) : Scalar(1),
+                    c.data(), 1);
+        };
+        if constexpr (std::same_as<Scalar, double>)
+            gemv(cblas_dgemv);
+        else
+            gemv(cblas_sgemv);
+        return;
+    }
     const auto gemm = [&](auto routine) {
         routine(CblasColMajor, op_a == op::none ? CblasNoTrans : CblasTrans,
                 op_b == op::none ? CblasNoTrans : CblasTrans, blas_size(c.rows()), blas_size(c.cols()),

@@ -6,7 +6,8 @@
 /// with different backends can be linked into one program.
 #pragma once
 
-#if defined(__FAST_MATH__)
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST)
 #error "nsvd relies on NaN, Inf and the order of floating-point operations: compile without -ffast-math"
 #endif
 

@@ -14,8 +14,11 @@
 #include <Eigen/QR>
 #endif
 
+#include <algorithm>
+#include <numeric>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail {
 
@@ -35,7 +38,7 @@ struct symmetric_eigen {
 };
 
 /// All eigenpairs of the symmetric matrix in the lower triangle of `a`; about 9n³ flops. If no solver of the
-/// chain converges, `converged` is false and the vectors are those of the identity.
+/// chain converges, `converged` is false and the vectors are coordinates.
 template <class Real>
 [[nodiscard]] symmetric_eigen<Real> eigen_decompose(dense_matrix<Real> a) {
     const index n = a.rows();
@@ -67,8 +70,16 @@ template <class Real>
     }
 #endif
     if (!result.converged) {
-        result.vectors.setIdentity(n, n);
-        result.values = a.diagonal();
+        // The coordinates, by descending diagonal entry.
+        std::vector<index> order(static_cast<std::size_t>(n));
+        std::iota(order.begin(), order.end(), index{0});
+        std::stable_sort(order.begin(), order.end(), [&](index i, index j) { return a(i, i) > a(j, j); });
+        result.vectors.setZero(n, n);
+        for (index j = 0; j < n; ++j) {
+            const index i = order[static_cast<std::size_t>(j)];
+            result.values(j) = a(i, i);
+            result.vectors(i, j) = Real(1);
+        }
     }
     return result;
 }

@@ -17,12 +17,14 @@ namespace nsvd::inline NSVD_ABI::detail {
 
 /// Column-pivoted QR `A P ≈ Q R` of an `m×n` matrix, one column a step, by Gram-Schmidt on the whole
 /// remainder with reorthogonalization; stops where no column is left above `floor`. 4mn flops a step: cheaper
-/// than a complete factorization as long as the rank is small, and the same steps in every backend.
+/// than a complete factorization as long as the rank is small, and the same steps in every backend (but for
+/// ties).
 class pivoted_qr {
 public:
-    /// At most `most` pivots, chosen among the first `candidates` columns.
-    pivoted_qr(Eigen::MatrixXd a, double floor, index most, index candidates)
-        : rest_(std::move(a)), norms_(rest_.leftCols(candidates).colwise().squaredNorm()), trusted_(norms_) {
+    /// At most `most` pivots, chosen among the first `candidates` columns (−1: all).
+    pivoted_qr(Eigen::MatrixXd a, double floor, index most, index candidates = -1) : rest_(std::move(a)) {
+        if (candidates < 0) candidates = rest_.cols();
+        norms_ = trusted_ = rest_.leftCols(candidates).colwise().squaredNorm();
         q_.resize(rest_.rows(), most);
         r_.setZero(most, rest_.cols());
         while (steps_ < most && step(floor)) {
@@ -34,7 +36,6 @@ public:
         for (index j = 0; static_cast<index>(pivots_.size()) < most; ++j)
             if (!chosen[static_cast<std::size_t>(j)]) pivots_.push_back(j);
     }
-    pivoted_qr(const Eigen::MatrixXd& a, double floor, index most) : pivoted_qr(a, floor, most, a.cols()) {}
 
     /// The columns in the order of the pivots, independent ones first.
     [[nodiscard]] const std::vector<index>& pivots() const noexcept { return pivots_; }

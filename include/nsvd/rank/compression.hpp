@@ -21,6 +21,8 @@ struct compression {
         constexpr std::int64_t unit = 1'000'000'000;
         if (!(ratio >= 0.0 && ratio < 1.0))
             throw error("compression: ratio = " + detail::text(ratio) + " is outside [0, 1)");
+        if (s.rows < 1 || s.cols < 1)
+            throw error("compression: a " + detail::shape_text(s.rows, s.cols) + " matrix has no rank");
         const std::int64_t kept = unit - std::llround(ratio * static_cast<double>(unit));
         // floor(kept·mn / (unit·(m + n))) without the product kept·mn, which could overflow: with
         // mn = q·(m + n) + r, floors of floors are exact.

@@ -28,14 +28,15 @@ namespace nsvd::inline NSVD_ABI::detail {
 /// by an SVD of `A` in double.
 ///
 /// With s = min(m, n), l = max(m, n): `l s²` flops for `G`, 9s³ for its eigenpairs, and up to twice as much
-/// again for each further pass. Memory: `A`, a copy of it after the first pass, three `s×s` matrices.
+/// again for each further pass. Memory: `A`, another of its size
+/// from the second pass on, and six `s×s` matrices with the workspace of LAPACK.
 template <class Real>
 class deflated_eigen {
     using dense = dense_matrix<Real>;
 
 public:
     /// Up to this smaller side the whole spectrum is resolved; beyond it, only as far as `wanted` needs.
-    static constexpr index resolve_all_below = 1024;
+    static constexpr index resolve_all_up_to = 1024;
 
     /// Singular values at or below `floor` are rounding and count as 0. At least the leading `wanted`
     /// directions are resolved, as far as they are above the floor.
@@ -45,7 +46,7 @@ public:
         complete_ = side == 0;
         spectrum_.setZero(side);
         vectors_.resize(side, side);
-        if (side <= resolve_all_below) wanted = side;
+        if (side <= resolve_all_up_to) wanted = side;
         dense rest;
         dense complement;
         bool more = resolved_ < wanted && pass(a_, rest, complement, wanted);
@@ -80,7 +81,7 @@ private:
         const index side = wide_ ? a.rows() : a.cols();
         dense gram = dense::Zero(side, side);
         add_gram_lower(gram, a, wide_ ? op::none : op::transpose);
-        const symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
+        symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
         name_ = eigen.solver;
         converged_ = converged_ && eigen.converged;
 
@@ -88,7 +89,7 @@ private:
         const Real least =
             std::max(floor_ * floor_, largest * std::sqrt(std::numeric_limits<Real>::epsilon()));
         const index accepted = converged_ ? (eigen.values.array() > least).count() : side;
-        complete_ = accepted == 0 || accepted == side;
+        complete_ = converged_ && (accepted == 0 || accepted == side);
         if (accepted == 0) return false;
         spectrum_.segment(resolved_, side) = eigen.values.cwiseMax(Real(0));
 
@@ -99,7 +100,7 @@ private:
         // Directions near the threshold are off by √eps. Their complement would be too, and leak eps^¾·σ₁ of
         // them into what is left: one power step takes that down to eps·σ₁.
         const bool more = accepted < side && resolved_ + accepted < wanted;
-        dense basis = eigen.vectors;
+        dense basis = std::move(eigen.vectors);
         if (more) {
             const op inner = wide_ ? op::transpose : op::none;
             const op outer = wide_ ? op::none : op::transpose;
