@@ -11,9 +11,10 @@ namespace Catch {
 using Matchers::ContainsSubstring;
 }
 #else
-#define CATCH_CONFIG_ENABLE_BENCHMARKING 0
 #include <catch2/catch.hpp>
 namespace Catch {
-inline auto ContainsSubstring(const std::string& text) { return Matchers::Contains(text); }
+inline auto ContainsSubstring(const std::string& text) {
+    return Matchers::Contains(text);
+}
 }  // namespace Catch
 #endif
