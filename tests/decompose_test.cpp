@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Lists of stages, statuses, and the ends of the range of numbers.
+#include "support/calibrated.hpp"
 #include "support/catch.hpp"
 #include "support/naive.hpp"
 #include "support/random.hpp"
@@ -16,16 +17,11 @@
 
 using Eigen::Index;
 using Eigen::MatrixXd;
+using support::calibrated;
 using support::gaussian;
 using support::product;
 
 namespace {
-
-nsvd::calibration<double> calibrated(const MatrixXd& x) {
-    nsvd::calibration<double> calib(x.rows());
-    calib.update(x);
-    return calib;
-}
 
 /// ‖W′ − P W‖ / ‖W‖ for the orthogonal projector P onto the columns of `left`.
 template <class Scalar>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Error metrics against the norms of the matrices themselves.
+#include "support/calibrated.hpp"
 #include "support/catch.hpp"
 #include "support/naive.hpp"
 #include "support/random.hpp"
@@ -11,16 +12,11 @@
 
 using Eigen::Index;
 using Eigen::MatrixXd;
+using support::calibrated;
 using support::gaussian;
 using support::naive_error;
 
 namespace {
-
-nsvd::calibration<double> calibrated(const MatrixXd& x) {
-    nsvd::calibration<double> calib(x.rows());
-    calib.update(x);
-    return calib;
-}
 
 template <class Scalar>
 nsvd::low_rank<Scalar> factors(const MatrixXd& left, const MatrixXd& right) {

@@ -97,10 +97,10 @@ struct [[nodiscard]] low_rank {
 
     /// The same decomposition at a smaller rank, without another solve: each stage gives up its last
     /// directions, so that the shares of the stages stay what they are. With one stage that is exactly the
-    /// decomposition of rank k. With several the later stages were made for the residual of the larger first
-    /// one: from rank 120 to 100 of a 200×160 matrix the errors are 3 to 5 % above those of `nested` at 100
-    /// with share 0.95, 13 to 17 % with share 0.8. `info` keeps status, spectrum and seconds of the larger
-    /// decomposition. Throws `nsvd::error` unless 1 ≤ k ≤ `rank()`.
+    /// decomposition of rank k. With several it is not as good as a fresh one of rank k, the less so the
+    /// smaller the share of the first stage: the later stages were made for the residual of a larger first
+    /// one. `info` keeps status, spectrum and seconds of the larger decomposition. Throws `nsvd::error`
+    /// unless 1 ≤ k ≤ `rank()`.
     [[nodiscard]] low_rank truncate(index k) const;
 
 private:

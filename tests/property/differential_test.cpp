@@ -138,8 +138,8 @@ TEMPLATE_TEST_CASE("errors are those of exact SVDs behind outlier channels", "[p
             }
 }
 
-// FAILS at db7cc56 for NID-I with k₁ above rank(X): what stage 1 lacks is taken from columns, not from I, and
-// the plain error is up to 1.5 times what ASVD-I of rank k₁ and k₂ columns give.
+// Also for NID-I with k₁ above rank(X): what stage 1 lacks is taken from I, not from more columns, which
+// would cost up to 1.5 times the plain error.
 TEST_CASE("beyond the rank of X the metric is I", "[property][differential]") {
     std::uint64_t seed = 400;
     for (const auto& [m, n] : shapes)

@@ -188,8 +188,8 @@ TEST_CASE("zeros are matrices too", "[property]") {
     }
 }
 
-// FAILS at db7cc56 for conditions from 1e4: deflated_eigen takes its own leakage (2e-12·σ₁) for directions of
-// W S, so that they are not left to I. See solver/deflated_eigen_test.cpp.
+// Fails, from condition 1e4 on, if the passes of deflated_eigen leak into each other: the leakage is then
+// taken for directions of W S, and those are not left to I.
 TEST_CASE("directions that no input excites are taken from I", "[property]") {
     // Rows of W that read dead channels only: invisible to the Gram metric, which has to leave them to I.
     std::uint64_t seed = 4000;
@@ -243,8 +243,7 @@ TEST_CASE("any list of stages gives W back at full rank", "[property]") {
         }
 }
 
-// FAILS at db7cc56: whitening.hpp equilibrate() throws where a diagonal entry underflows beside c_ij ≠ 0, and
-// metrics.hpp subtract() overflows 2^-exponent.
+// A diagonal entry of the Gram matrix can underflow beside c_ij ≠ 0, and 2^-exponent can overflow.
 TEST_CASE("numbers at the end of the range", "[property]") {
     support::generator g(6000);
     const MatrixXd w = g.gaussian(6, 8);

@@ -207,8 +207,8 @@ std::pair<Index, Index> make_shape(support::generator& g, std::uint64_t turn) {
 
 }  // namespace
 
-// FAILS at db7cc56 in double for steep and rank-deficient W (seeds 4, 40, 50, 60, 68): deflated_eigen leaks
-// 2e-12·σ₁ between its passes. See solver/deflated_eigen_test.cpp.
+// Steep and rank-deficient W in double (seeds 4, 40, 50, 60, 68) show any leakage between the passes of
+// deflated_eigen.
 TEMPLATE_TEST_CASE("the methods keep their promises on every kind of layer", "[property]", half_columns,
                    half_rows, bfloat16_columns, bfloat16_rows, float_columns, float_rows, double_columns,
                    double_rows) {

@@ -43,8 +43,8 @@ const std::vector<std::pair<Index, Index>> shapes{{48, 48}, {30, 75}, {75, 30}, 
 
 }  // namespace
 
-// FAILS at db7cc56 (wide, steep and deficient): directions accepted near √eps·λ₁ are off by √eps and leak
-// eps^¾·σ₁ = 2e-12·σ₁ into what later passes see. The two cases below fail for the same reason.
+// Directions accepted near √eps·λ₁ are off by √eps: without a power step before the next pass they leak
+// eps^¾·σ₁ = 2e-12·σ₁ into it, which steep and deficient spectra show, here and in the two cases below.
 TEST_CASE("every leading subspace of a hard spectrum is optimal", "[solver]") {
     std::uint64_t seed = 100;
     for (const auto& [m, n] : shapes)
