@@ -14,6 +14,8 @@ struct asvd_options {
     double alpha = 0.5;             ///< exponent of ASVD-0, ≥ 0
     nsvd::statistic statistic = nsvd::statistic::mean;  ///< of ASVD-0: mean or largest |x| of a channel
     double blend = 0.0;  ///< μ of `C + μ·(tr C / n)·I`, ≥ 0, for ASVD-I and II
+    nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
+    nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
 };
 
 namespace detail {
@@ -38,7 +40,7 @@ template <real_scalar Scalar, class Options>
                     " is for the cholesky and eigen whitening, not for diagonal");
     if (options.whitening == nsvd::whitening::diagonal)
         return diagonal_metric(calib, options.alpha, options.statistic);
-    return gram_metric(calib, options.whitening, options.blend);
+    return gram_metric_of(calib, calib.state().gram, options.whitening, options.blend);  // no copy
 }
 
 }  // namespace detail
@@ -61,7 +63,7 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
                                                         const asvd_options& options = {}) {
     detail::require_features(w, calib, "asvd");
     const stage only{detail::activation_metric(calib, options), 1.0};
-    return detail::decompose(w, {&only, 1}, policy, "asvd");
+    return detail::decompose(w, {&only, 1}, policy, {options.accuracy, options.workspace}, "asvd");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

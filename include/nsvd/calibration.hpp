@@ -9,9 +9,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace nsvd::inline NSVD_ABI {
@@ -76,7 +78,7 @@ public:
     explicit calibration(calibration_state state);
 
     /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops. Of a matrix in memory no more than blocks
-    /// of 2048 columns are copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are
+    /// of 512 columns are copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are
     /// not `features()`, there are no columns, or an entry is not finite.
     template <matrix X>
     void update(const X& x) {
@@ -142,7 +144,7 @@ public:
 private:
     static constexpr double entry_limit = 0x1p450;
     static constexpr double weight_limit = 0x1p100;
-    static constexpr index block = 2048;
+    static constexpr index block = 512;
 
     [[nodiscard]] Eigen::VectorXd average(const Eigen::VectorXd& sum) const {
         return state_.weight > 0.0 ? Eigen::VectorXd(sum / state_.weight) : Eigen::VectorXd::Zero(sum.size());
@@ -163,34 +165,35 @@ void calibration<Scalar>::add(const X& x, Weight&& weight) {
                         detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
                         " but there are " + std::to_string(features()) + " features");
         detail::require_nonempty(index{expression.rows()}, index{expression.cols()}, "calibration.update: x");
-        // Two passes, so that a bad entry in a late block leaves nothing half added.
-        Eigen::MatrixXd columns;
-        const auto read = [&](index first, index count) {
-            columns = expression.middleCols(first, count).template cast<double>();
-            for (index t = 0; t < count; ++t)
-                if (weight(first + t) == 0.0) columns.col(t).setZero();
-        };
-        for (index first = 0; first < expression.cols(); first += block) {
-            read(first, std::min(block, expression.cols() - first));
-            detail::require_finite(columns, "calibration.update: x", first);
-            if (const double largest = columns.cwiseAbs().maxCoeff(); largest >= entry_limit)
-                throw error("calibration.update: max |x| = " + detail::text(largest) +
-                            " is too large: entries must be below 2^450");
+        // All is checked before anything is added, so that a bad entry leaves nothing half done.
+        for (index t = 0; t < expression.cols(); ++t) {
+            if (weight(t) == 0.0) continue;
+            detail::require_finite(expression.col(t), "calibration.update: x", t);
+            if constexpr (std::same_as<typename std::remove_cvref_t<decltype(expression)>::Scalar, double>) {
+                if (const double largest = expression.col(t).cwiseAbs().maxCoeff(); largest >= entry_limit)
+                    throw error("calibration.update: max |x| = " + detail::text(largest) +
+                                " is too large: entries must be below 2^450");
+            }
         }
+        Eigen::MatrixXd columns(features(), std::min<index>(block, expression.cols()));
         for (index first = 0; first < expression.cols(); first += block) {
-            const index count = std::min(block, expression.cols() - first);
-            if (expression.cols() > block) read(first, count);
+            const index count = std::min<index>(block, expression.cols() - first);
             for (index t = 0; t < count; ++t) {
+                auto column = columns.col(t);
                 const double w = weight(first + t);
-                if (w == 0.0) continue;
-                state_.sum += w * columns.col(t);
-                state_.sum_abs += w * columns.col(t).cwiseAbs();
-                state_.max_abs = state_.max_abs.cwiseMax(columns.col(t).cwiseAbs());
+                if (w == 0.0) {
+                    column.setZero();
+                    continue;
+                }
+                column = expression.col(first + t).template cast<double>();
+                state_.sum += w * column;
+                state_.sum_abs += w * column.cwiseAbs();
+                state_.max_abs = state_.max_abs.cwiseMax(column.cwiseAbs());
                 state_.tokens += 1;
                 state_.weight += w;
-                if (w != 1.0) columns.col(t) *= std::sqrt(w);
+                if (w != 1.0) column *= std::sqrt(w);
             }
-            detail::add_gram_lower(state_.gram, columns, detail::op::none);
+            detail::add_gram_lower<double>(state_.gram, columns.leftCols(count), detail::op::none);
         }
     });
 }

@@ -28,21 +28,35 @@ struct stage_info {
     bool columns = false;  ///< interpolative: columns, and coefficients with an identity block
     double seconds = 0.0;  ///< wall time
     bool filler = false;   ///< not asked for: makes up for directions that the stages could not give
+    /// Squared error `‖(W − W′) S‖_F²` in the metric of this stage once it was done, and that before it, in
+    /// the units of the data: the trace less the eigenvalues taken.
+    double loss = 0.0;
+    double total = 0.0;
+    /// Estimate of `loss/optimum − 1` for squared errors, the optimum being that of this stage after those
+    /// before it: Ritz residuals over their distance to the spectrum beyond (`block_krylov`), and the
+    /// rounding of single precision. 0 where the stage was solved in double.
+    double gap = 0.0;
+    /// Whether a lower bound of the optimum was computed, and the loss is as close to it as the accuracy
+    /// asked for.
+    bool certified = false;
 };
 
 /// What a decomposition did.
 struct decomposition_info {
     nsvd::status status = nsvd::status::ok;
     std::string solver;  ///< of the first stage
-    /// Squared singular values of `W S` in the metric `S Sᵀ` of the first stage, descending, min(m, n) of
-    /// them, in the units of the data (but for a power of two where those leave the range of double). The
-    /// squared weighted error of the first stage at rank j is the sum from j on. Beyond min(m, n) = 1024,
-    /// values past the rank are only accurate to eps·σ₁². Empty if the first stage is a column selection.
+    /// Squared singular values of `W S` in the metric `S Sᵀ` of the first stage, descending, in the units of
+    /// the data (but for a power of two where those leave the range of double). All min(m, n) up to 512 and
+    /// where the rank came from the spectrum; else at least the leading `rank()` of that stage, accurate to
+    /// eps·σ₁² of single precision. Empty if the first stage is a column selection.
     Eigen::VectorXd spectrum;
-    /// Singular values of `W S` above rounding, in the first stage; beyond min(m, n) = 1024 those that the
-    /// rank did not need are not resolved and count.
+    /// Singular values of `W S` above rounding, in the first stage; those that the solver did not resolve
+    /// count. All are resolved up to min(m, n) = 512.
     index numerical_rank = 0;
-    double seconds = 0.0;  ///< wall time of the whole call
+    double loss = 0.0;      ///< of the first stage
+    double gap = 0.0;       ///< the largest of the stages
+    bool certified = true;  ///< whether all stages with a metric are
+    double seconds = 0.0;   ///< wall time of the whole call
     std::vector<stage_info> stages;
 };
 
@@ -125,7 +139,9 @@ private:
                             detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
                             " but W is " + detail::shape_text(rows(), cols()));
             using detail::op;
-            const factor columns = expression.template cast<Scalar>();
+            // A reference to what lies in memory as BLAS wants it, a copy of anything else.
+            const Eigen::Ref<const factor, 0, Eigen::OuterStride<>> columns =
+                expression.template cast<Scalar>();
             return detail::multiply<Scalar>(
                 left, op::none, detail::multiply<Scalar>(right, op::none, columns, op::none), op::none);
         });

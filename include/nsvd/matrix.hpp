@@ -127,15 +127,17 @@ decltype(auto) with_expression(const T& x, F&& f) {
 }
 
 /// `A ← A·2^exponent`. In two steps, since 2^exponent itself can be out of range where the product is not.
-inline void scale_by_power(Eigen::MatrixXd& a, int exponent) {
+template <class Scalar>
+void scale_by_power(dense_matrix<Scalar>& a, int exponent) {
     const int half = exponent / 2;
-    if (half != 0) a *= std::ldexp(1.0, half);
-    if (exponent != half) a *= std::ldexp(1.0, exponent - half);
+    if (half != 0) a *= std::ldexp(Scalar(1), half);
+    if (exponent != half) a *= std::ldexp(Scalar(1), exponent - half);
 }
 
 /// Divides `A` by the power of two that brings its largest entry into [½, 1); returns its exponent.
-inline int normalize(Eigen::MatrixXd& a) {
-    const int exponent = a.size() == 0 ? 0 : binary_exponent(a.cwiseAbs().maxCoeff());
+template <class Scalar>
+int normalize(dense_matrix<Scalar>& a) {
+    const int exponent = a.size() == 0 ? 0 : binary_exponent(static_cast<double>(a.cwiseAbs().maxCoeff()));
     scale_by_power(a, -exponent);
     return exponent;
 }
@@ -201,7 +203,7 @@ template <matrix T>
     }
 }
 
-/// Reads a matrix into double, checks it, and scales it. `name` is how messages call it.
+/// Copies a matrix into double, checks it, and scales it. `name` is how messages call it.
 template <matrix T>
 [[nodiscard]] scaled_matrix read_scaled(const T& x, const char* name) {
     scaled_matrix result{read(x)};
@@ -210,6 +212,59 @@ template <matrix T>
     result.exponent = normalize(result.values);
     return result;
 }
+
+/// A matrix to work on: the caller's own memory where that is column-major, of the right scalar and of a
+/// harmless scale (entries of at most 2^±16), else a copy that was divided by a power of two. Checked.
+template <class Scalar>
+class scaled_source {
+public:
+    /// `name` is how messages call the matrix, which must outlive this.
+    template <matrix T>
+    scaled_source(const T& x, const char* name) {
+        with_expression(x, [&](const auto& expression) {
+            using expression_type = std::remove_cvref_t<decltype(expression)>;
+            require_nonempty(index{expression.rows()}, index{expression.cols()}, name);
+            // An evaluated temporary does not outlive this call.
+            constexpr bool lasting = !eigen_matrix<T> || std::same_as<expression_type, T>;
+            if constexpr (lasting && std::same_as<typename expression_type::Scalar, Scalar> &&
+                          (expression_type::Flags & Eigen::DirectAccessBit) != 0 &&
+                          !expression_type::IsRowMajor) {
+                if (expression.innerStride() == 1) {
+                    require_finite(expression, name);
+                    const auto largest = static_cast<double>(expression.cwiseAbs().maxCoeff());
+                    if (std::abs(binary_exponent(largest)) <= 16) {
+                        data_ = expression.data();
+                        rows_ = expression.rows();
+                        cols_ = expression.cols();
+                        stride_ = expression.outerStride();
+                        return;
+                    }
+                }
+            }
+            copy_ = expression.template cast<Scalar>();
+            require_finite(copy_, name);
+            exponent = normalize(copy_);
+            data_ = copy_.data();
+            rows_ = stride_ = copy_.rows();
+            cols_ = copy_.cols();
+        });
+    }
+    scaled_source(const scaled_source&) = delete;
+    scaled_source& operator=(const scaled_source&) = delete;
+
+    [[nodiscard]] auto values() const noexcept {
+        using map = Eigen::Map<const dense_matrix<Scalar>, 0, Eigen::OuterStride<>>;
+        return map(data_, rows_, cols_, Eigen::OuterStride<>(stride_));
+    }
+    int exponent = 0;  ///< the matrix is `values() · 2^exponent`
+
+private:
+    dense_matrix<Scalar> copy_;
+    const Scalar* data_ = nullptr;
+    index rows_ = 0;
+    index cols_ = 0;
+    index stride_ = 0;
+};
 
 }  // namespace detail
 }  // namespace nsvd::inline NSVD_ABI

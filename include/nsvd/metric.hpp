@@ -7,9 +7,11 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -18,8 +20,9 @@ namespace nsvd::inline NSVD_ABI {
 /// Which statistic of a channel ASVD-0 scales by.
 enum class statistic : std::uint8_t { mean, max };
 
-/// A symmetric positive semi-definite `n×n` metric, held as a factor `S` with `S Sᵀ = M`. Cheap to copy:
-/// layers that share their input (q, k, v; gate, up) share one factorization.
+/// A symmetric positive semi-definite `n×n` metric `M`. Cheap to copy: layers that share their input (q, k,
+/// v; gate, up) share one metric. A Gram matrix is factored, `M = S Sᵀ`, at the first use of `factor()` only,
+/// and by one thread: most solvers need nothing but products with `M`.
 class metric {
 public:
     /// `M = I`: the plain Frobenius norm, for any n.
@@ -38,25 +41,96 @@ public:
                         std::to_string(f.rank));
         detail::require_finite(f.scale, "metric: scale");
         detail::require_finite(f.basis, "metric: basis");
-        factor_ = std::make_shared<const whitening_factor>(std::move(factor));
+        state_ = std::make_shared<state>();
+        state_->factor = std::move(factor);
+    }
+
+    /// The metric `M + shift·I` of a matrix of which only the lower triangle is read; it must be symmetric
+    /// positive semi-definite, and outlive the metric unless it is given as an rvalue. `kind` says which
+    /// factor `factor()` makes, `rank_limit` bounds the rank where the caller knows one (the tokens of a Gram
+    /// matrix).
+    metric(const Eigen::MatrixXd& lower, double shift, whitening kind, index rank_limit, std::string name)
+        : state_(std::make_shared<state>()), name_(std::move(name)) {
+        state_->lower = &lower;
+        describe(shift, kind, rank_limit);
+    }
+    metric(Eigen::MatrixXd&& lower, double shift, whitening kind, index rank_limit, std::string name)
+        : state_(std::make_shared<state>()), name_(std::move(name)) {
+        state_->owned = std::move(lower);
+        state_->lower = &state_->owned;
+        describe(shift, kind, rank_limit);
     }
 
     /// True for `I`.
-    [[nodiscard]] bool is_identity() const noexcept { return factor_ == nullptr; }
-    /// The factor S. Throws `nsvd::error` for `I`, which has none.
+    [[nodiscard]] bool is_identity() const noexcept { return state_ == nullptr; }
+    /// Whether M is held as a matrix, `lower()` and `shift()`, and not only as a factor.
+    [[nodiscard]] bool has_matrix() const noexcept { return state_ != nullptr && state_->lower != nullptr; }
+    /// M less its shift; only the lower triangle is set. Only where `has_matrix()`.
+    [[nodiscard]] const Eigen::MatrixXd& lower() const noexcept { return *state_->lower; }
+    /// What is added to the diagonal of `lower()`.
+    [[nodiscard]] double shift() const noexcept { return state_->shift; }
+    /// Order n of M; 0 for `I`, which has any.
+    [[nodiscard]] index size() const noexcept {
+        if (is_identity()) return 0;
+        return has_matrix() ? state_->lower->rows() : state_->factor.size();
+    }
+    /// The factor S. Throws `nsvd::error` for `I`, which has none. The first call costs a factorization.
     [[nodiscard]] const whitening_factor& factor() const {
         if (is_identity()) throw error("metric::factor: the identity has no factor");
-        return *factor_;
+        std::call_once(state_->once, [this] {
+            if (!has_matrix()) return;
+            Eigen::MatrixXd full = state_->lower->selfadjointView<Eigen::Lower>();
+            full.diagonal().array() += state_->shift;
+            state_->factor = whiten(full, state_->kind);
+        });
+        return state_->factor;
+    }
+    /// `M x` for an `n×p` matrix, without a factorization; 2n²p flops.
+    [[nodiscard]] Eigen::MatrixXd times(const Eigen::MatrixXd& x) const {
+        if (is_identity()) return x;
+        if (has_matrix()) {
+            Eigen::MatrixXd y(x.rows(), x.cols());
+            detail::multiply_symmetric_into<double>(y, lower(), x);
+            return y + shift() * x;
+        }
+        const whitening_factor& f = state_->factor;
+        if (f.kind == whitening::diagonal) return f.scale.cwiseAbs2().asDiagonal() * x;
+        const Eigen::MatrixXd scaled = f.scale.asDiagonal() * x;
+        return f.apply(detail::multiply(f.basis, detail::op::transpose, scaled, detail::op::none));
     }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
-    /// Numerical rank of M for matrices of n columns.
-    [[nodiscard]] index rank(index n) const noexcept { return is_identity() ? n : factor_->rank; }
-    /// Estimate, from below, of the reciprocal condition number of S on its range.
-    [[nodiscard]] double rcond() const noexcept { return is_identity() ? 1.0 : factor_->rcond; }
-    [[nodiscard]] bool converged() const noexcept { return is_identity() || factor_->converged; }
+    /// What the rank of M is at most, for matrices of n columns, without a factorization.
+    [[nodiscard]] index rank_limit(index n) const noexcept {
+        if (is_identity()) return n;
+        return has_matrix() ? state_->rank_limit : state_->factor.rank;
+    }
+    /// Numerical rank of M for matrices of n columns; needs the factor.
+    [[nodiscard]] index rank(index n) const { return is_identity() ? n : factor().rank; }
+    /// Estimate, from below, of the reciprocal condition number of S on its range; needs the factor.
+    [[nodiscard]] double rcond() const { return is_identity() ? 1.0 : factor().rcond; }
+    /// Needs the factor.
+    [[nodiscard]] bool converged() const { return is_identity() || factor().converged; }
 
 private:
-    std::shared_ptr<const whitening_factor> factor_;
+    struct state {
+        Eigen::MatrixXd owned;
+        const Eigen::MatrixXd* lower = nullptr;
+        double shift = 0.0;
+        index rank_limit = 0;
+        whitening kind = whitening::cholesky;
+        std::once_flag once;
+        whitening_factor factor;
+    };
+    void describe(double shift, whitening kind, index rank_limit) {
+        if (lower().rows() != lower().cols() || lower().rows() == 0)
+            throw error("metric: M is " + detail::shape_text(index{lower().rows()}, index{lower().cols()}) +
+                        ", not square");
+        state_->shift = shift;
+        state_->kind = kind;
+        state_->rank_limit = shift > 0.0 ? lower().rows() : std::min(lower().rows(), rank_limit);
+    }
+
+    std::shared_ptr<state> state_;
     std::string name_;
 };
 
@@ -74,18 +148,32 @@ inline void require_not_negative(const char* name, double value) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// `gram_metric` on the calibration's own matrix or on a copy of it.
+template <real_scalar Scalar, class Matrix>
+[[nodiscard]] metric gram_metric_of(const calibration<Scalar>& calib, Matrix&& gram, whitening kind,
+                                    double blend) {
+    require_tokens(calib, "gram_metric");
+    require_not_negative("blend", blend);
+    if (kind == whitening::diagonal)
+        throw error("gram_metric: a Gram matrix has a cholesky or an eigen factor; see diagonal_metric");
+    const double shift = blend > 0.0 ? blend * gram.diagonal().mean() : 0.0;
+    const std::int64_t tokens = std::min<std::int64_t>(calib.tokens(), calib.features());
+    return metric(std::forward<Matrix>(gram), shift, kind, static_cast<index>(tokens),
+                  kind == whitening::cholesky ? "gram (cholesky)" : "gram (eigen)");
+}
+
+}  // namespace detail
+
 /// The metric of the Gram matrix, `C + blend·(tr C / n)·I`: with `blend` = μ > 0 the minimiser is that of
 /// `‖(W − W′)X‖² + μ (tr C / n) ‖W − W′‖²` (COALA, 2507.07580). `kind` is `cholesky` (ASVD-I) or `eigen`
-/// (ASVD-II): the same metric by another factor. Throws `nsvd::error` if the calibration has no tokens or μ
-/// is not finite and ≥ 0.
+/// (ASVD-II): the same metric, factored differently where a factor is needed. Copies C. Throws `nsvd::error`
+/// if the calibration has no tokens or μ is not finite and ≥ 0.
 template <real_scalar Scalar>
 [[nodiscard]] metric gram_metric(const calibration<Scalar>& calib, whitening kind = whitening::cholesky,
                                  double blend = 0.0) {
-    detail::require_tokens(calib, "gram_metric");
-    detail::require_not_negative("blend", blend);
-    Eigen::MatrixXd gram = calib.gram();
-    if (blend > 0.0) gram.diagonal().array() += blend * gram.diagonal().mean();
-    return metric(whiten(gram, kind), kind == whitening::cholesky ? "gram (cholesky)" : "gram (eigen)");
+    return detail::gram_metric_of(calib, Eigen::MatrixXd(calib.state().gram), kind, blend);
 }
 
 /// The metric of ASVD-0 (2312.05821), `diag(s)²` with `s_i = (mean_t |x_it|)^alpha` or `(max_t

@@ -20,8 +20,10 @@ struct nested_options {
     double share = 0.95;                            ///< of the first stage, in [0, 1]
     nsvd::residual residual = nsvd::residual::svd;  ///< second stage: svd: NSVD, interpolative: NID
     double alpha = 0.5;                             ///< for whitening::diagonal, as in `asvd_options`
-    nsvd::statistic statistic = nsvd::statistic::mean;  ///< likewise
-    double blend = 0.0;                                 ///< μ of the first stage, as in `asvd_options`
+    nsvd::statistic statistic = nsvd::statistic::mean;   ///< likewise
+    double blend = 0.0;                                  ///< μ of the first stage, as in `asvd_options`
+    nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
+    nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
 };
 
 /// Nested activation-aware decomposition, NSVD and NID (Lu et al., 2503.17101): the first stage is `asvd`
@@ -45,7 +47,7 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     stage stages[2] = {{detail::activation_metric(calib, options), options.share},
                        {metric(), 1.0 - options.share}};
     if (options.residual == nsvd::residual::interpolative) stages[1].by = column_selection{};
-    return detail::decompose(w, stages, policy, "nested");
+    return detail::decompose(w, stages, policy, {options.accuracy, options.workspace}, "nested");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

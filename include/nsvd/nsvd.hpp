@@ -2,6 +2,7 @@
 /// nsvd: activation-aware low-rank decomposition of weight matrices. Everything but ext/.
 #pragma once
 
+#include "accuracy.hpp"
 #include "asvd.hpp"
 #include "calibration.hpp"
 #include "decompose.hpp"
@@ -20,3 +21,4 @@
 #include "svd.hpp"
 #include "version.hpp"
 #include "whitening.hpp"
+#include "workspace.hpp"

@@ -24,6 +24,11 @@ template <class Scalar>
 using dense_ref = std::type_identity_t<
     Eigen::Ref<const Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, 0, Eigen::OuterStride<>>>;
 
+/// The same to be written to.
+template <class Scalar>
+using dense_out = std::type_identity_t<
+    Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, 0, Eigen::OuterStride<>>>;
+
 #if defined(NSVD_USE_LAPACK)
 /// The integer type of the CBLAS in use: OpenBLAS names its own, the reference interface takes `int`.
 #if defined(OPENBLAS_VERSION)
@@ -38,14 +43,14 @@ inline blas_int blas_size(Eigen::Index n) {
 #endif
 
 /// What a product does to its destination.
-enum class into : std::uint8_t { set, subtract };
+enum class into : std::uint8_t { set, add, subtract };
 
-/// `C ← op(A) op(B)` or `C ← C − op(A) op(B)`, for `float` and `double`; C must have the right shape and not
-/// overlap A or B. All products of the library come through here: one instantiation a scalar keeps it quick
-/// to compile.
+/// `C ← op(A) op(B)`, `C ← C + op(A) op(B)` or `C ← C − op(A) op(B)`, for `float` and `double`; C must have
+/// the right shape and not overlap A or B. All products of the library come through here: one instantiation a
+/// scalar keeps it quick to compile.
 template <factor_scalar Scalar>
-void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, const dense_ref<Scalar>& a,
-                   op op_a, const dense_ref<Scalar>& b, op op_b, into mode = into::set) {
+void multiply_into(dense_out<Scalar> c, const dense_ref<Scalar>& a, op op_a, const dense_ref<Scalar>& b,
+                   op op_b, into mode = into::set) {
     if (c.size() == 0) return;
     const Eigen::Index depth = op_a == op::none ? a.cols() : a.rows();
     if (depth == 0) {
@@ -53,11 +58,12 @@ void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, con
         return;
     }
 #if defined(NSVD_USE_LAPACK)
+    const Scalar alpha = mode == into::subtract ? Scalar(-1) : Scalar(1);
+    const Scalar beta = mode == into::set ? Scalar(0) : Scalar(1);
     if (c.cols() == 1 && op_b == op::none) {
         const auto gemv = [&](auto routine) {
             routine(CblasColMajor, op_a == op::none ? CblasNoTrans : CblasTrans, blas_size(a.rows()),
-                    blas_size(a.cols()), mode == into::set ? Scalar(1) : Scalar(-1), a.data(),
-                    blas_size(a.outerStride()), b.data(), 1, mode == into::set ? Scalar(0) : Scalar(1),
+                    blas_size(a.cols()), alpha, a.data(), blas_size(a.outerStride()), b.data(), 1, beta,
                     c.data(), 1);
         };
         if constexpr (std::same_as<Scalar, double>)
@@ -69,9 +75,8 @@ void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, con
     const auto gemm = [&](auto routine) {
         routine(CblasColMajor, op_a == op::none ? CblasNoTrans : CblasTrans,
                 op_b == op::none ? CblasNoTrans : CblasTrans, blas_size(c.rows()), blas_size(c.cols()),
-                blas_size(depth), mode == into::set ? Scalar(1) : Scalar(-1), a.data(),
-                blas_size(a.outerStride()), b.data(), blas_size(b.outerStride()),
-                mode == into::set ? Scalar(0) : Scalar(1), c.data(), blas_size(c.rows()));
+                blas_size(depth), alpha, a.data(), blas_size(a.outerStride()), b.data(),
+                blas_size(b.outerStride()), beta, c.data(), blas_size(c.outerStride()));
     };
     if constexpr (std::same_as<Scalar, double>)
         gemm(cblas_dgemm);
@@ -84,10 +89,11 @@ void multiply_into(Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>& c, con
     if (op_a == op::transpose) return multiply_into<Scalar>(c, plain(a.transpose()), op::none, b, op_b, mode);
     if (op_b == op::transpose)
         return multiply_into<Scalar>(c, a, op::none, plain(b.transpose()), op::none, mode);
-    if (mode == into::set)
-        c.noalias() = a * b;
-    else
+    if (mode == into::set) c.setZero();
+    if (mode == into::subtract)
         c.noalias() -= a * b;
+    else
+        c.noalias() += a * b;
 #endif
 }
 
@@ -103,23 +109,96 @@ template <factor_scalar Scalar = double>
     return c;
 }
 
+/// `C ← S B` for a symmetric `S` of which only the lower triangle is read.
+template <factor_scalar Scalar>
+void multiply_symmetric_into(dense_out<Scalar> c, const dense_ref<Scalar>& s, const dense_ref<Scalar>& b) {
+    if (c.size() == 0) return;
+#if defined(NSVD_USE_LAPACK)
+    const auto symm = [&](auto routine) {
+        routine(CblasColMajor, CblasLeft, CblasLower, blas_size(c.rows()), blas_size(c.cols()), Scalar(1),
+                s.data(), blas_size(s.outerStride()), b.data(), blas_size(b.outerStride()), Scalar(0),
+                c.data(), blas_size(c.outerStride()));
+    };
+    if constexpr (std::same_as<Scalar, double>)
+        symm(cblas_dsymm);
+    else
+        symm(cblas_ssymm);
+#else
+    c.noalias() = s.template selfadjointView<Eigen::Lower>() * b;
+#endif
+}
+
 /// `A ← A − Q Qᵀ A` for orthonormal `Q`.
-inline void project_out(Eigen::MatrixXd& a, const dense_ref<double>& q) {
+template <factor_scalar Scalar = double>
+void project_out(dense_out<Scalar> a, const dense_ref<Scalar>& q) {
     if (q.cols() == 0) return;
-    multiply_into<double>(a, q, op::none, multiply(q, op::transpose, a, op::none), op::none, into::subtract);
+    multiply_into<Scalar>(a, q, op::none, multiply<Scalar>(q, op::transpose, a, op::none), op::none,
+                          into::subtract);
 }
 
 /// Lower triangle of `C ← C + op(A) op(A)ᵀ`; the upper triangle is left undefined. Half the flops of a
 /// product.
-inline void add_gram_lower(Eigen::MatrixXd& c, const dense_ref<double>& a, op op_a) {
+template <factor_scalar Scalar = double>
+void add_gram_lower(dense_out<Scalar> c, const dense_ref<Scalar>& a, op op_a) {
     if (a.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
-    cblas_dsyrk(CblasColMajor, CblasLower, op_a == op::none ? CblasNoTrans : CblasTrans, blas_size(c.rows()),
-                blas_size(op_a == op::none ? a.cols() : a.rows()), 1.0, a.data(), blas_size(a.outerStride()),
-                1.0, c.data(), blas_size(c.rows()));
+    const auto syrk = [&](auto routine) {
+        routine(CblasColMajor, CblasLower, op_a == op::none ? CblasNoTrans : CblasTrans, blas_size(c.rows()),
+                blas_size(op_a == op::none ? a.cols() : a.rows()), Scalar(1), a.data(),
+                blas_size(a.outerStride()), Scalar(1), c.data(), blas_size(c.outerStride()));
+    };
+    if constexpr (std::same_as<Scalar, double>)
+        syrk(cblas_dsyrk);
+    else
+        syrk(cblas_ssyrk);
 #else
-    if (op_a == op::transpose) return add_gram_lower(c, Eigen::MatrixXd(a.transpose()), op::none);
-    c.selfadjointView<Eigen::Lower>().rankUpdate(a);
+    using plain = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+    if (op_a == op::transpose) return add_gram_lower<Scalar>(c, plain(a.transpose()), op::none);
+    c.template selfadjointView<Eigen::Lower>().rankUpdate(a);
+#endif
+}
+
+/// Lower triangle of `C ← C + A Bᵀ + B Aᵀ`; the upper triangle is left undefined.
+inline void add_symmetric_lower(dense_out<float> c, const dense_ref<float>& a, const dense_ref<float>& b) {
+    if (a.size() == 0) return;
+#if defined(NSVD_USE_LAPACK)
+    cblas_ssyr2k(CblasColMajor, CblasLower, CblasNoTrans, blas_size(c.rows()), blas_size(a.cols()), 1.0F,
+                 a.data(), blas_size(a.outerStride()), b.data(), blas_size(b.outerStride()), 1.0F, c.data(),
+                 blas_size(c.outerStride()));
+#else
+    const Eigen::MatrixXf product = multiply<float>(a, op::none, b, op::transpose);
+    c += product + product.transpose();
+#endif
+}
+
+/// Overwrites `B` with `B L⁻ᵀ` for the lower triangle of a square `L`.
+template <factor_scalar Scalar>
+void solve_right_transposed(const dense_ref<Scalar>& l, dense_out<Scalar> b) {
+    if (b.size() == 0) return;
+#if defined(NSVD_USE_LAPACK)
+    const auto trsm = [&](auto routine) {
+        routine(CblasColMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, blas_size(b.rows()),
+                blas_size(b.cols()), Scalar(1), l.data(), blas_size(l.outerStride()), b.data(),
+                blas_size(b.outerStride()));
+    };
+    if constexpr (std::same_as<Scalar, double>)
+        trsm(cblas_dtrsm);
+    else
+        trsm(cblas_strsm);
+#else
+    l.template triangularView<Eigen::Lower>().transpose().template solveInPlace<Eigen::OnTheRight>(b);
+#endif
+}
+
+/// Overwrites `B` with `B L` for the lower triangle of a square `L` whose upper one is zero.
+inline void multiply_right_lower(dense_out<float> b, const dense_ref<float>& l) {
+    if (b.size() == 0) return;
+#if defined(NSVD_USE_LAPACK)
+    cblas_strmm(CblasColMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, blas_size(b.rows()),
+                blas_size(b.cols()), 1.0F, l.data(), blas_size(l.outerStride()), b.data(),
+                blas_size(b.outerStride()));
+#else
+    b = Eigen::MatrixXf(multiply<float>(b, op::none, l, op::none));
 #endif
 }
 

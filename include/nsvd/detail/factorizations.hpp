@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../matrix.hpp"
+#include "blas.hpp"
 
 #include <Eigen/Core>
 #if defined(NSVD_USE_LAPACK)
@@ -15,6 +16,8 @@
 #endif
 
 #include <algorithm>
+#include <concepts>
+#include <limits>
 #include <numeric>
 #include <string_view>
 #include <utility>
@@ -92,7 +95,7 @@ double cholesky_in_place(dense_matrix<Real>& a) {
     double rcond = 0.0;
 #if defined(NSVD_USE_LAPACK)
     const double norm = a.cwiseAbs().colwise().sum().maxCoeff();
-    if (lapack::potrf(a) != 0 || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
+    if (lapack::potrf<Real>(a) != 0 || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
 #else
     const Eigen::LLT<dense_matrix<Real>> factor(a);
     if (factor.info() == Eigen::Success) rcond = factor.rcond();
@@ -102,13 +105,82 @@ double cholesky_in_place(dense_matrix<Real>& a) {
     return rcond;
 }
 
-/// Overwrites the m×k matrix `a` (k ≤ m) with an orthonormal basis of m×k: its leading columns span those of
-/// `a` as far as they are independent, the others complete the basis. Householder QR, 4mk² flops.
+/// Eigenpairs of the symmetric matrix in the lower triangle of `a` by way of its tridiagonal form: all
+/// eigenvalues, and as many of the leading eigenvectors as are asked for. (4/3)n³ flops, half of them bound
+/// by memory, and up to (4/3)n³ for the tridiagonal problem; 2n²k more for k vectors. Memory: `a` and two of
+/// its size.
 template <class Real>
-void orthonormalize(dense_matrix<Real>& a) {
+class tridiagonal_eigen {
+public:
+    explicit tridiagonal_eigen(dense_matrix<Real>&& a) : reflectors_(std::move(a)) {
+        const index n = reflectors_.rows();
+#if defined(NSVD_USE_LAPACK)
+        vector<Real> off_diagonal(n);
+        values_.resize(n);
+        tau_.resize(n);
+        converged_ = lapack::sytrd<Real>(reflectors_, values_, off_diagonal, tau_) == 0 &&
+                     lapack::stedc<Real>(values_, off_diagonal, vectors_) == 0;
+#else
+        const Eigen::SelfAdjointEigenSolver<dense_matrix<Real>> solver(reflectors_);
+        converged_ = solver.info() == Eigen::Success;
+        if (converged_) {
+            values_ = solver.eigenvalues();
+            vectors_ = solver.eigenvectors();
+        }
+#endif
+        if (!converged_) values_.setZero(n);
+        values_.reverseInPlace();
+    }
+
+    [[nodiscard]] bool converged() const noexcept {
+        return converged_;
+    }
+    /// All n, in descending order.
+    [[nodiscard]] const vector<Real>& values() const noexcept {
+        return values_;
+    }
+    /// The leading k eigenvectors, `n×k`.
+    [[nodiscard]] dense_matrix<Real> vectors(index k) const {
+        dense_matrix<Real> result = vectors_.rightCols(k).rowwise().reverse();
+#if defined(NSVD_USE_LAPACK)
+        lapack::ormtr<Real>(reflectors_, tau_, result);
+#endif
+        return result;
+    }
+    /// The last `count` rows of `vectors(k)`, without the others.
+    [[nodiscard]] dense_matrix<Real> last_rows(index count, index k) const {
+#if defined(NSVD_USE_LAPACK)
+        dense_matrix<Real> selected = dense_matrix<Real>::Zero(reflectors_.rows(), count);
+        selected.bottomRows(count).setIdentity();
+        lapack::ormtr<Real>(reflectors_, tau_, selected, 'T');
+        return multiply<Real>(selected, op::transpose, vectors_.rightCols(k), op::none).rowwise().reverse();
+#else
+        return vectors_.bottomRows(count).rightCols(k).rowwise().reverse();
+#endif
+    }
+    [[nodiscard]] static constexpr std::string_view name() noexcept {
+#if defined(NSVD_USE_LAPACK)
+        return std::same_as<Real, float> ? "ssytrd + sstedc" : "dsytrd + dstedc";
+#else
+        return "Eigen::SelfAdjointEigenSolver";
+#endif
+    }
+
+private:
+    dense_matrix<Real> reflectors_;
+    dense_matrix<Real> vectors_;  ///< with LAPACK those of the tridiagonal form; ascending
+    vector<Real> values_;
+    vector<Real> tau_;
+    bool converged_ = false;
+};
+
+/// Householder QR: overwrites `a` (m×k, k ≤ m) with an orthonormal basis whose leading columns span those of
+/// `a` as far as they are independent; the others complete the basis. 4mk² flops.
+template <class Real>
+void householder_orthonormalize(dense_matrix<Real>& a) {
     if (a.cols() == 0) return;
 #if defined(NSVD_USE_LAPACK)
-    lapack::thin_q(a);  // can't fail numerically: info is only about arguments
+    lapack::thin_q<Real>(a);  // can't fail numerically: info is only about arguments
 #else
     const index m = a.rows();
     const index k = a.cols();
@@ -116,6 +188,49 @@ void orthonormalize(dense_matrix<Real>& a) {
     a.setIdentity(m, k);
     a.applyOnTheLeft(qr.householderQ());
 #endif
+}
+
+/// One step of CholeskyQR, `A ← A L⁻ᵀ` with `L Lᵀ = Aᵀ A`: 2mk² flops, all in products. Returns the smallest
+/// over the largest pivot, an estimate of 1/κ(A); 0, with `A` untouched, where `Aᵀ A` is not positive
+/// definite in working precision. The result is orthonormal to κ²·eps.
+template <class Real>
+double cholesky_qr_step(dense_matrix<Real>& a) {
+    dense_matrix<Real> gram = dense_matrix<Real>::Zero(a.cols(), a.cols());
+    add_gram_lower<Real>(gram, a, op::transpose);
+#if defined(NSVD_USE_LAPACK)
+    if (lapack::potrf<Real>(gram) != 0) return 0.0;
+#else
+    const Eigen::LLT<dense_matrix<Real>> llt(gram);
+    if (llt.info() != Eigen::Success) return 0.0;
+    gram = llt.matrixLLT();
+#endif
+    const double ratio = static_cast<double>(gram.diagonal().minCoeff() / gram.diagonal().maxCoeff());
+    if (!(ratio * ratio > 8.0 * std::numeric_limits<Real>::epsilon())) return 0.0;
+    solve_right_transposed<Real>(gram, a);
+    return ratio;
+}
+
+/// Overwrites the m×k matrix `a` (k ≤ m) with an orthonormal basis of m×k: its leading columns span those of
+/// `a` as far as they are independent, the others complete the basis. CholeskyQR, repeated until its last
+/// step started from a well-conditioned matrix, and Householder QR where `a` is too ill-conditioned for it.
+/// Returns the estimate of 1/κ of the first step; 0 where Householder QR did it.
+template <class Real>
+double orthonormalize(dense_matrix<Real>& a) {
+    if (a.cols() == 0) return 1.0;
+    const double first = cholesky_qr_step<Real>(a);
+    if (first == 0.0) {
+        householder_orthonormalize<Real>(a);
+        return 0.0;
+    }
+    // κ² eps of a step that started from κ ≤ 2 is as good as orthonormal.
+    for (double ratio = first; ratio < 0.5;) {
+        ratio = cholesky_qr_step<Real>(a);
+        if (ratio == 0.0) {
+            householder_orthonormalize<Real>(a);
+            return 0.0;
+        }
+    }
+    return first;
 }
 
 }  // namespace nsvd::inline NSVD_ABI::detail

@@ -9,6 +9,7 @@
 #include <Eigen/Core>
 #include <lapacke.h>
 
+#include <concepts>
 #include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail::lapack {
@@ -16,6 +17,11 @@ namespace nsvd::inline NSVD_ABI::detail::lapack {
 inline lapack_int size(std::int64_t n, const char* what = "a matrix dimension") {
     return narrow<lapack_int>(n, what);
 }
+
+template <class Real>
+using dense = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic>;
+template <class Real>
+using column = Eigen::Matrix<Real, Eigen::Dynamic, 1>;
 
 /// Block size for workspaces of blocked algorithms: at least what ilaenv answers for them anywhere.
 inline constexpr std::int64_t block = 64;
@@ -42,9 +48,62 @@ inline lapack_int syev(Eigen::MatrixXd& a, Eigen::VectorXd& values) {
                               work.data(), size(lwork, "workspace of dsyev"));
 }
 
+/// Picks the routine for `Real` of a pair (single, double).
+template <class Real, class Single, class Double>
+constexpr auto routine(Single single, Double twofold) {
+    if constexpr (std::same_as<Real, float>)
+        return single;
+    else
+        return twofold;
+}
+
 /// Cholesky factor over the lower triangle; info > 0: the leading minor of that order is not positive.
-inline lapack_int potrf(Eigen::MatrixXd& a) {
-    return LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', size(a.rows()), a.data(), size(a.rows()));
+template <class Real>
+lapack_int potrf(dense<Real>& a) {
+    return routine<Real>(LAPACKE_spotrf_work, LAPACKE_dpotrf_work)(LAPACK_COL_MAJOR, 'L', size(a.rows()),
+                                                                   a.data(), size(a.rows()));
+}
+
+/// Tridiagonal form `A = H T Hᵀ` over the lower triangle of `a`: H as reflectors, T in `diagonal` and
+/// `off_diagonal`.
+template <class Real>
+lapack_int sytrd(dense<Real>& a, column<Real>& diagonal, column<Real>& off_diagonal, column<Real>& tau) {
+    const std::int64_t n = a.rows();
+    const std::int64_t lwork = block * n;
+    column<Real> work(lwork);
+    return routine<Real>(LAPACKE_ssytrd_work, LAPACKE_dsytrd_work)(
+        LAPACK_COL_MAJOR, 'L', size(n), a.data(), size(n), diagonal.data(), off_diagonal.data(), tau.data(),
+        work.data(), size(lwork, "workspace of sytrd"));
+}
+
+/// Eigenvalues (ascending) over `diagonal` and eigenvectors (`n×n`) of a tridiagonal matrix, by divide and
+/// conquer; `off_diagonal` is destroyed. n² numbers of workspace. Returns a negative number, with everything
+/// untouched, if that size does not fit LAPACK's integers.
+template <class Real>
+lapack_int stedc(column<Real>& diagonal, column<Real>& off_diagonal, dense<Real>& vectors) {
+    const std::int64_t n = diagonal.size();
+    const std::int64_t lwork = 1 + 4 * n + n * n;
+    const std::int64_t liwork = 3 + 5 * n;
+    if (!fits<lapack_int>(lwork)) return -1;
+    vectors.resize(n, n);
+    column<Real> work(lwork);
+    std::vector<lapack_int> iwork(static_cast<std::size_t>(liwork));
+    return routine<Real>(LAPACKE_sstedc_work, LAPACKE_dstedc_work)(
+        LAPACK_COL_MAJOR, 'I', size(n), diagonal.data(), off_diagonal.data(), vectors.data(), size(n),
+        work.data(), size(lwork), iwork.data(), size(liwork));
+}
+
+/// `C ← H C`, or `Hᵀ C` for 'T', for the H that `sytrd` left in `a` and `tau`.
+template <class Real>
+lapack_int ormtr(const dense<Real>& a, const column<Real>& tau, dense<Real>& c, char op = 'N') {
+    const std::int64_t n = c.rows();
+    const std::int64_t k = c.cols();
+    // Up to LAPACK 3.11 ormqr wants its triangular factors (65·64) beside k·block.
+    const std::int64_t lwork = block * k + 65 * block;
+    column<Real> work(lwork);
+    return routine<Real>(LAPACKE_sormtr_work, LAPACKE_dormtr_work)(
+        LAPACK_COL_MAJOR, 'L', 'L', op, size(n), size(k), a.data(), size(n), tau.data(), c.data(), size(n),
+        work.data(), size(lwork, "workspace of ormtr"));
 }
 
 /// Reciprocal 1-norm condition number of A from its Cholesky factor and ‖A‖₁.
@@ -57,17 +116,20 @@ inline lapack_int pocon(const Eigen::MatrixXd& factor, double norm, double& rcon
 }
 
 /// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
-inline lapack_int thin_q(Eigen::MatrixXd& a) {
+template <class Real>
+lapack_int thin_q(dense<Real>& a) {
     const std::int64_t m = a.rows();
     const std::int64_t k = a.cols();
     const std::int64_t lwork = block * k;
-    std::vector<double> tau(static_cast<std::size_t>(k));
-    std::vector<double> work(static_cast<std::size_t>(lwork));
-    const lapack_int info = LAPACKE_dgeqrf_work(LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m),
-                                                tau.data(), work.data(), size(lwork, "workspace of dgeqrf"));
+    column<Real> tau(k);
+    column<Real> work(lwork);
+    const lapack_int info = routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
+        LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
+        size(lwork, "workspace of geqrf"));
     if (info != 0) return info;
-    return LAPACKE_dorgqr_work(LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(),
-                               work.data(), size(lwork, "workspace of dorgqr"));
+    return routine<Real>(LAPACKE_sorgqr_work, LAPACKE_dorgqr_work)(
+        LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(), work.data(),
+        size(lwork, "workspace of orgqr"));
 }
 
 }  // namespace nsvd::inline NSVD_ABI::detail::lapack

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/// Leading eigenvectors of a symmetric positive semi-definite operator by block Lanczos iteration.
+#pragma once
+
+#include "../detail/blas.hpp"
+#include "../detail/factorizations.hpp"
+#include "../matrix.hpp"
+#include "../workspace.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace nsvd::inline NSVD_ABI::detail {
+
+/// `Y ← G X`.
+using symmetric_operator = std::function<void(dense_out<float>, const dense_ref<float>&)>;
+
+/// What a solver in single precision found.
+struct eigen_estimate {
+    Eigen::MatrixXf vectors;    ///< `s×k`, by descending eigenvalue
+    Eigen::VectorXd values;     ///< Ritz values; the leading k are meant, the others lower bounds
+    Eigen::VectorXd residuals;  ///< ‖G v_i − θ_i v_i‖² of the vectors
+    index dimension = 0;        ///< of the subspace that was searched
+    /// Σ‖r_i‖²/(θ_i − μ) over the k residuals `r_i = G v_i − θ_i v_i`: by how much the sum of the k leading
+    /// eigenvalues exceeds that of the values, to second order, if all others are at most μ.
+    double missing = std::numeric_limits<double>::infinity();
+    bool converged = false;
+};
+
+/// How far a block Krylov iteration goes.
+struct krylov_limits {
+    index block = 0;         ///< vectors a step
+    index first_check = 0;   ///< dimension at which convergence is looked at for the first time
+    index largest = 0;       ///< dimension at which it gives up
+    double tolerance = 0.0;  ///< converged when `missing ≤ tolerance·(total − Σ_{i≤k} θ_i)`
+    double total = 0.0;      ///< trace of the operator
+};
+
+/// Block Lanczos with full reorthogonalization from a random block (fixed seed) that was multiplied once, and
+/// Rayleigh-Ritz on all of it. What counts is not whether the vectors converge but whether the sum of their
+/// Ritz values does, so a flat spectrum around the cut needs no more than a falling one: about 1.8k
+/// dimensions for 1e-3 of the rest, 2.1k for 1e-6.
+///
+/// `μ` of the gap estimate is the Ritz value at an eighth of the way from k to the dimension d: against the
+/// truth that was measured to be right within a factor of 2 where it matters (1e-3 of the rest), for flat and
+/// falling spectra, k/n from 0.02 to 0.35 and blocks from k/16 to k/2. With dimension d and block b: d
+/// products with the operator, 2sd² flops for orthogonality, 2sdk for the vectors, and the eigenproblem of a
+/// d×d band matrix. Memory: `s×d` and three `d×d`.
+inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k,
+                                   const krylov_limits& limits, workspace& pool) {
+    const index block = limits.block;
+    const index largest = std::min(limits.largest, side - side % block) / block * block;
+    eigen_estimate result;
+    if (largest < k + block) return result;
+    scratch memory(pool, side, largest);
+    auto basis = memory.matrix();
+    std::vector<Eigen::MatrixXf> diagonal;  // of the block tridiagonal projection
+    std::vector<Eigen::MatrixXf> below;
+
+    std::mt19937_64 random(20'250'317);
+    Eigen::MatrixXf current(side, block);
+    for (float& x : current.reshaped())
+        x = static_cast<float>(static_cast<std::int64_t>(random() >> 40) - (std::int64_t{1} << 23));
+    current *= 0x1p-23F;
+    Eigen::MatrixXf next(side, block);
+    apply(next, current);
+    orthonormalize<float>(next);
+    basis.leftCols(block) = next;
+
+    index check = limits.first_check;
+    for (index dimension = block;; dimension += block) {
+        const auto last = basis.middleCols(dimension - block, block);
+        apply(next, last);
+        diagonal.push_back(multiply<float>(last, op::transpose, next, op::none));
+        multiply_into<float>(next, last, op::none, diagonal.back(), op::none, into::subtract);
+        if (!below.empty())
+            multiply_into<float>(next, basis.middleCols(dimension - 2 * block, block), op::none, below.back(),
+                                 op::transpose, into::subtract);
+        // The three-term recurrence has taken out all but rounding; a full projection takes out that.
+        project_out<float>(next, basis.leftCols(dimension));
+        current = next;
+        // Where a block has lost most of its rank its new directions are rounding, and need it once more.
+        if (orthonormalize<float>(next) < 1e-2) {
+            project_out<float>(next, basis.leftCols(dimension));
+            orthonormalize<float>(next);
+        }
+        below.push_back(multiply<float>(next, op::transpose, current, op::none));
+
+        const bool full = dimension + block > largest;
+        if (dimension > k && (dimension >= check || full)) {
+            Eigen::MatrixXf projected = Eigen::MatrixXf::Zero(dimension, dimension);
+            for (index i = 0, at = 0; at < dimension; ++i, at += block) {
+                projected.block(at, at, block, block) = diagonal[static_cast<std::size_t>(i)];
+                if (at + block < dimension)
+                    projected.block(at + block, at, block, block) = below[static_cast<std::size_t>(i)];
+            }
+            const tridiagonal_eigen<float> eigen(std::move(projected));
+            if (!eigen.converged()) return result;
+            result.values = eigen.values().cast<double>();
+            result.residuals = multiply<float>(below.back(), op::none, eigen.last_rows(block, k), op::none)
+                                   .colwise()
+                                   .squaredNorm()
+                                   .transpose()
+                                   .cast<double>();
+            result.dimension = dimension;
+            const double mu = result.values(k + (dimension - k) / 8);
+            result.missing = 0.0;
+            for (index i = 0; i < k; ++i)
+                result.missing += result.residuals(i) / std::max(result.values(i) - mu, 1e-30);
+            const double rest = limits.total - result.values.head(k).sum();
+            result.converged = result.missing <= limits.tolerance * rest;
+            if (result.converged || full) {
+                result.vectors =
+                    multiply<float>(basis.leftCols(dimension), op::none, eigen.vectors(k), op::none);
+                return result;
+            }
+            // Convergence is geometric in the dimension, and slower for blocks that are large against it.
+            const double decades = rest > 0.0 ? std::log10(result.missing / (limits.tolerance * rest)) : 3.0;
+            const double growth = 0.03 + 0.05 * std::clamp(decades, 0.0, 3.0);
+            check = dimension + static_cast<index>(growth * static_cast<double>(dimension));
+        }
+        if (!full) basis.middleCols(dimension, block) = next;
+    }
+}
+
+}  // namespace nsvd::inline NSVD_ABI::detail

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+/// The rule that picks a solver, in one place.
+#pragma once
+
+#include "../accuracy.hpp"
+#include "../matrix.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+namespace nsvd::inline NSVD_ABI::detail {
+
+/// The ways to the leading left singular subspace of `A = B S` (`m×n`), and where each shines.
+enum class route : std::uint8_t {
+    /// deflated_eigen: everything in double, the whole spectrum where it is asked for. Small matrices, and
+    /// whatever the others can't answer to the accuracy asked for.
+    double_precision,
+    /// block_krylov on products with B and M, no Gram matrix formed: ranks of up to a fifth or so of the
+    /// smaller side.
+    krylov,
+    /// block_krylov on the Gram matrix of the smaller side, in single precision: larger ranks.
+    gram_krylov,
+    /// tridiagonal_eigen of that Gram matrix: about half of the spectrum and more, or all of its values.
+    gram_direct,
+};
+
+/// What the rule looks at.
+struct solver_question {
+    index rows = 0;
+    index cols = 0;
+    std::optional<index> rank;  ///< none: the whole spectrum is wanted
+    bool inner = false;         ///< whether the metric has an inner matrix, beside a diagonal one
+    accuracy level = accuracy::balanced;
+};
+
+struct solver_choice {
+    nsvd::detail::route route = route::double_precision;
+    bool right = false;   ///< the Gram matrix is that of the columns: m > n
+    index block = 0;      ///< of Krylov iterations: vectors a step
+    index dimension = 0;  ///< and the dimension at which convergence is expected
+};
+
+/// Up to this smaller side everything is done in double: it costs little there, and every singular value is
+/// told from rounding.
+inline constexpr index double_up_to = 512;
+
+/// Cheapest first by the count of flops, in which those of the tridiagonal eigensolver weigh more, as it is
+/// measured to be that far from the speed of a product (docs/performance.md).
+[[nodiscard]] inline solver_choice choose_solver(const solver_question& q) {
+    const index side = std::min(q.rows, q.cols);
+    solver_choice choice;
+    if (side <= double_up_to) return choice;
+
+    const auto m = static_cast<double>(q.rows);
+    const auto n = static_cast<double>(q.cols);
+    const auto s = static_cast<double>(side);
+#if defined(NSVD_USE_LAPACK)
+    constexpr double eigen_weight = 6.5;  // flops of a product in the time of n³ of the eigensolver
+#else
+    constexpr double eigen_weight = 40.0;
+#endif
+    choice.right = q.rows > q.cols;
+    // Forming the Gram matrix of the smaller side, and coming back from it.
+    const double inner = q.inner ? 1.0 : 0.0;
+    const double form = choice.right ? m * n * n * (1.0 + inner) + inner * n * n * n
+                                     : m * m * n + inner * (m * n * n + m * m * n);
+    choice.route = route::gram_direct;
+    if (!q.rank) return choice;
+
+    const auto k = static_cast<double>(*q.rank);
+    const double back = choice.right ? 2.0 * m * n * k + 2.0 * m * k * k : 0.0;
+    double least = form + back + eigen_weight * s * s * s + 2.0 * s * s * k;
+
+    // The dimension in which a Krylov space holds what is asked for: measured, and only a first guess.
+    const bool exact = side <= exact_up_to || q.level == accuracy::exact;
+    const double factor = exact ? 1.9 : q.level == accuracy::balanced ? 1.7 : 1.5;
+    choice.block = std::clamp<index>(*q.rank / 160 * 16, 48, 128);
+    const double d = factor * k + static_cast<double>((exact ? 3 : 1) * choice.block);
+    choice.dimension = static_cast<index>(d);
+    if (d > 0.8 * s) return choice;
+    const auto iterate = [&](double rows, double product) {
+        return d * product + 2.0 * rows * d * d + 2.0 * rows * d * k + eigen_weight * d * d * d;
+    };
+    const double by_gram = form + back + iterate(s, 2.0 * s * s);
+    const double direct = inner * m * n * n + iterate(m, 4.0 * m * n + inner * 2.0 * n * n);
+    if (by_gram < least) {
+        least = by_gram;
+        choice.route = route::gram_krylov;
+    }
+    if (direct < least) {
+        choice.route = route::krylov;
+        choice.right = false;
+    }
+    return choice;
+}
+
+}  // namespace nsvd::inline NSVD_ABI::detail

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+/// The symmetric operator whose leading eigenvectors a stage wants, in single precision.
+#pragma once
+
+#include "../detail/blas.hpp"
+#include "../matrix.hpp"
+#include "../metric.hpp"
+#include "../workspace.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <optional>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI::detail {
+
+/// `G = B C Bᵀ·4^exponent` with `B = (W − Q Qᵀ W) D` (`m×n`), where the metric is `D C D`: `D` a diagonal
+/// matrix and `C` of unit scale, or `I`. B and C are held in single precision, G is formed only on demand.
+///
+/// What is projected out is taken off in double before anything is rounded, so the rounding is relative to
+/// what is left: an outlier channel spoils nothing once its direction is in Q.
+class gram_operator {
+public:
+    /// `right` is `Qᵀ W`.
+    template <class Scalar>
+    gram_operator(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right,
+                  const metric& m, workspace& pool)
+        : metric_(m), pool_(pool) {
+        load_scale(w.cols());
+        if constexpr (std::same_as<Scalar, float>) {
+            if (m.is_identity() && q.cols() == 0) {
+                refer_to(w);
+                exponent_ = 0;
+                kept_ = whole_ = squared_norm();
+                return;
+            }
+        }
+        b_.emplace(pool, w.rows(), w.cols());
+        refer_to(b_->matrix());
+        // In `float` the projection of many directions is done in `float`, unless it leaves too little.
+        constexpr index few = 128;
+        bool precise = std::same_as<Scalar, double> || q.cols() <= few;
+        for (;;) {
+            if (precise)
+                load<Scalar, double>(w, q, right);
+            else
+                load<Scalar, float>(w, q, right);
+            if (!precise && kept_ < 1e-4 * whole_) {
+                precise = true;
+                continue;
+            }
+            const int exponent = binary_exponent(static_cast<double>(b().cwiseAbs().maxCoeff()));
+            if (kept_ == 0.0 || exponent > -24) break;
+            exponent_ += exponent;
+        }
+    }
+
+    /// Rows m and columns of B.
+    [[nodiscard]] index rows() const noexcept { return rows_; }
+    [[nodiscard]] index cols() const noexcept { return cols_; }
+    /// G is this times `4^exponent()`.
+    [[nodiscard]] int exponent() const noexcept { return exponent_; }
+    /// ‖B‖²/‖W D‖², what the projection has left.
+    [[nodiscard]] double share_left() const noexcept { return whole_ > 0.0 ? kept_ / whole_ : 0.0; }
+
+    /// Whether some channels of the metric are more than 16 times as large as the median one.
+    [[nodiscard]] bool uneven() const {
+        Eigen::VectorXd sorted = scale_;
+        const auto middle = sorted.begin() + sorted.size() / 2;
+        std::nth_element(sorted.begin(), middle, sorted.end());
+        return scale_.maxCoeff() > 16.0 * *middle;
+    }
+
+    /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
+    void apply(dense_out<float> y, const dense_ref<float>& x) {
+        scratch inner(pool_, cols(), x.cols());
+        multiply_into<float>(inner.matrix(), b(), op::transpose, x, op::none);
+        if (!has_inner()) return multiply_into<float>(y, b(), op::none, inner.matrix(), op::none);
+        scratch middle(pool_, cols(), x.cols());
+        if (keep_inner_) {
+            load_inner();
+            multiply_symmetric_into<float>(middle.matrix(), c_->matrix(), inner.matrix());
+        } else {
+            middle.matrix().setZero();
+            for_each_block([&](index first, index count, const auto& c) {
+                const index below = cols() - first - count;
+                const auto from = inner.matrix().middleRows(first, count);
+                const auto strip = c.bottomRows(below);
+                multiply_into<float>(middle.matrix().bottomRows(below), strip, op::none, from, op::none,
+                                     into::add);
+                const Eigen::MatrixXf square = c.topRows(count).template selfadjointView<Eigen::Lower>();
+                multiply_into<float>(middle.matrix().middleRows(first, count), square, op::none, from,
+                                     op::none, into::add);
+                multiply_into<float>(middle.matrix().middleRows(first, count), strip, op::transpose,
+                                     inner.matrix().bottomRows(below), op::none, into::add);
+            });
+        }
+        multiply_into<float>(y, b(), op::none, middle.matrix(), op::none);
+    }
+
+    /// C will be converted to single precision anew for each product, and not be kept: n² numbers less.
+    void stream_inner() noexcept { keep_inner_ = false; }
+
+    /// tr G; mn² flops.
+    [[nodiscard]] double trace() {
+        if (!has_inner()) return squared_norm();
+        if (keep_inner_) load_inner();
+        double sum = 0.0;
+        for_each_half([&](const auto& half, const auto& block) {
+            for (index j = 0; j < block.cols(); ++j)
+                sum += 2.0 * half.col(j).template cast<double>().dot(block.col(j).template cast<double>());
+        });
+        return sum;
+    }
+
+    /// The lower triangle of G (`m×m`); mn² + 2m²n flops, m²n without an inner matrix.
+    void form_left(dense_out<float> g) {
+        g.setZero();
+        if (!has_inner()) return add_gram_lower<float>(g, b(), op::none);
+        for_each_half([&](const auto& half, const auto& block) { add_symmetric_lower(g, half, block); });
+    }
+
+    /// Turns `B` into `A = B S` (`m×r`) with `C = S Sᵀ`: the inner matrix is then `I`. mn² flops and the
+    /// factorization of the metric.
+    void absorb_inner() {
+        if (!has_inner()) return;
+        c_.reset();
+        const whitening_factor& f = metric_.factor();
+        Eigen::MatrixXf basis = f.basis.cast<float>();
+        if (f.kind == whitening::cholesky) {
+            multiply_right_lower(b_->matrix(), basis);
+        } else {
+            scratch product(pool_, rows(), basis.cols());
+            multiply_into<float>(product.matrix(), b(), op::none, basis, op::none);
+            b_ = std::move(product);
+            refer_to(b_->matrix());
+        }
+        absorbed_ = true;
+    }
+
+    /// The lower triangle of `AᵀA`, which has the eigenvalues of G, once there is no inner matrix.
+    void form_right(dense_out<float> g) {
+        g.setZero();
+        add_gram_lower<float>(g, b(), op::transpose);
+    }
+
+    /// `A V`: eigenvectors of `AᵀA` to those of G, but for their lengths.
+    [[nodiscard]] Eigen::MatrixXf map_back(const dense_ref<float>& v) {
+        return multiply<float>(b(), op::none, v, op::none);
+    }
+
+private:
+    static constexpr index chunk = 256;
+
+    using map = Eigen::Map<const Eigen::MatrixXf, 0, Eigen::OuterStride<>>;
+    [[nodiscard]] map b() const { return {data_, rows_, cols_, Eigen::OuterStride<>(stride_)}; }
+    void refer_to(const dense_ref<float>& matrix) {
+        data_ = matrix.data();
+        rows_ = matrix.rows();
+        cols_ = matrix.cols();
+        stride_ = matrix.outerStride();
+    }
+    [[nodiscard]] bool has_inner() const {
+        return !absorbed_ && (metric_.has_matrix() ||
+                              (!metric_.is_identity() && metric_.factor().kind != whitening::diagonal));
+    }
+    [[nodiscard]] double squared_norm() const {
+        double sum = 0.0;
+        for (index j = 0; j < cols(); ++j)
+            sum += b().col(j).cast<double>().squaredNorm();
+        return sum;
+    }
+
+    /// D, less the power of two that makes its largest entry at most 1.
+    void load_scale(index n) {
+        scale_.setOnes(n);
+        if (metric_.has_matrix()) {
+            constexpr double least = std::numeric_limits<double>::min();
+            for (index i = 0; i < n; ++i) {
+                const double c = metric_.lower()(i, i) + metric_.shift();
+                scale_(i) = c < least ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(c)));
+            }
+        } else if (!metric_.is_identity()) {
+            scale_ = metric_.factor().scale;
+        }
+        inverse_scale_ = scale_.unaryExpr([](double d) { return d == 0.0 ? 0.0 : 1.0 / d; });
+        exponent_ = binary_exponent(scale_.maxCoeff());
+    }
+
+    template <class Scalar, class Working>
+    void load(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right) {
+        kept_ = whole_ = 0.0;
+        const dense_matrix<Working> q_working = q.template cast<Working>();
+        dense_matrix<Working> block;
+        for (index first = 0; first < w.cols(); first += chunk) {
+            const index count = std::min(chunk, w.cols() - first);
+            const auto columns = w.middleCols(first, count);
+            const Eigen::VectorXd d = scale_.segment(first, count) * std::ldexp(1.0, -exponent_);
+            auto target = b_->matrix().middleCols(first, count);
+            if (q.cols() == 0) {
+                target = (columns.template cast<double>() * d.asDiagonal()).template cast<float>();
+            } else {
+                block = columns.template cast<Working>();
+                for (index j = 0; j < count; ++j)
+                    whole_ += static_cast<double>(block.col(j).squaredNorm()) * d(j) * d(j);
+                if constexpr (std::same_as<Scalar, Working>)
+                    multiply_into<Working>(block, q_working, op::none, right.middleCols(first, count),
+                                           op::none, into::subtract);
+                else
+                    project_out<Working>(block, q_working);
+                target = (block * d.template cast<Working>().asDiagonal()).template cast<float>();
+            }
+            for (index j = 0; j < count; ++j)
+                kept_ += static_cast<double>(target.col(j).squaredNorm());
+        }
+        if (q.cols() == 0) whole_ = kept_;
+    }
+
+    /// `C` below and on its diagonal, rows from `first` on, of `count` columns.
+    void inner_columns(dense_out<float> target, index first, index count) const {
+        if (c_) {
+            target = c_->matrix().block(first, first, cols() - first, count);
+            return;
+        }
+        if (!metric_.has_matrix()) {
+            const Eigen::MatrixXd& basis = metric_.factor().basis;
+            target = multiply(basis.bottomRows(basis.rows() - first), op::none,
+                              basis.middleRows(first, count), op::transpose)
+                         .template cast<float>();
+            return;
+        }
+        const Eigen::MatrixXd& lower = metric_.lower();
+        for (index j = 0; j < count; ++j) {
+            const index column = first + j;
+            const index rows = lower.rows() - column;
+            target.col(j).head(j).setZero();
+            target.col(j).tail(rows) = ((lower.col(column).tail(rows) * inverse_scale_(column))
+                                            .cwiseProduct(inverse_scale_.tail(rows)))
+                                           .template cast<float>();
+            const double shift = metric_.shift() * inverse_scale_(column) * inverse_scale_(column);
+            target(j, j) += static_cast<float>(shift);
+        }
+    }
+
+    void load_inner() {
+        if (c_) return;
+        scratch c(pool_, cols(), cols());
+        for (index first = 0; first < cols(); first += chunk) {
+            const index count = std::min(chunk, cols() - first);
+            inner_columns(c.matrix().block(first, first, cols() - first, count), first, count);
+        }
+        c_.emplace(std::move(c));
+    }
+
+    /// Calls `f(first, count, C_J)` for blocks J of columns of C, rows from the diagonal down; above the
+    /// diagonal it is undefined. `f` may write to the block.
+    template <class F>
+    void for_each_block(F&& f) {
+        scratch lower(pool_, cols(), chunk);
+        for (index first = 0; first < cols(); first += chunk) {
+            const index count = std::min(chunk, cols() - first);
+            auto c = lower.matrix().topLeftCorner(cols() - first, count);
+            inner_columns(c, first, count);
+            f(first, count, c);
+        }
+    }
+
+    /// Calls `f(P_J, B_J)` for blocks J of columns with `B C Bᵀ = Σ_J P_J B_Jᵀ + B_J P_Jᵀ`: half of `C`, its
+    /// diagonal halved, is multiplied, mn² flops in all.
+    template <class F>
+    void for_each_half(F&& f) {
+        scratch half(pool_, rows(), chunk);
+        for_each_block([&](index first, index count, auto& c) {
+            c.topRows(count).template triangularView<Eigen::StrictlyUpper>().setZero();
+            c.diagonal() *= 0.5F;
+            auto p = half.matrix().leftCols(count);
+            multiply_into<float>(p, b().rightCols(cols() - first), op::none, c, op::none);
+            f(p, b().middleCols(first, count));
+        });
+    }
+
+    const metric& metric_;
+    workspace& pool_;
+    std::optional<scratch> b_;  ///< B, unless it is W itself
+    const float* data_ = nullptr;
+    index rows_ = 0;
+    index cols_ = 0;
+    index stride_ = 0;
+    std::optional<scratch> c_;  ///< lower triangle
+    Eigen::VectorXd scale_;
+    Eigen::VectorXd inverse_scale_;
+    int exponent_ = 0;
+    double kept_ = 0.0;
+    double whole_ = 0.0;
+    bool absorbed_ = false;
+    bool keep_inner_ = true;
+};
+
+}  // namespace nsvd::inline NSVD_ABI::detail

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT
+/// The heavy work of a stage in single precision, with its error estimated and its outliers taken off first.
+#pragma once
+
+#include "../accuracy.hpp"
+#include "../detail/blas.hpp"
+#include "../detail/factorizations.hpp"
+#include "../matrix.hpp"
+#include "../metric.hpp"
+#include "../workspace.hpp"
+#include "block_krylov.hpp"
+#include "choose.hpp"
+#include "gram_operator.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI::detail {
+
+/// The leading left singular subspace of a stage's operand, and how good it is.
+struct leading_subspace {
+    Eigen::MatrixXd basis;     ///< `m×k`, orthonormal to single precision, by descending singular value
+    Eigen::VectorXd spectrum;  ///< the leading σ², in units of the operand
+    double total = 0.0;        ///< ‖A‖²
+    double gap = 0.0;          ///< estimate of loss/optimum − 1, squared errors
+    bool certified = false;    ///< the gap is below what was allowed by a bound on the dropped eigenvalues
+    std::string solver;
+};
+
+/// Asks for a rank when all σ² are known.
+using rank_request = std::function<index(const Eigen::VectorXd&)>;
+
+/// Rounding as a random perturbation of G by this many eps·‖G‖_F in Frobenius norm. Measured (diagnosed by
+/// the loss it causes, n = 1024 and 2048): products that form G or apply it 0.4, the tridiagonal eigensolver
+/// in `float` 45.
+inline constexpr double product_noise = 1.0;
+inline constexpr double eigensolver_noise = 60.0;
+
+/// The estimate of a Krylov iteration is that much too small at worst. Measured: the truth is 0.4 to 1.5 of
+/// it, where blocks are no smaller than k/10.
+inline constexpr double krylov_margin = 1.5;
+
+/// Before a stage is solved its loss, and its eigenvalue at the cut, are taken for this part of what they
+/// would be if all that outliers leave were spread evenly.
+inline constexpr double least_loss = 0.1;
+
+template <class Scalar>
+class single_precision_solver {
+public:
+    /// For the residual of `w` after `q` (`right = qᵀ w`) in the metric `m`.
+    single_precision_solver(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q,
+                            const dense_matrix<Scalar>& right, const metric& m, accuracy level,
+                            workspace& pool)
+        : w_(w), q_(q), right_(right), metric_(m), level_(level), pool_(pool) {
+        if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
+        const double tau = excess_allowed(level_);
+        allowed_ = tau * (2.0 + tau);  // squared errors
+    }
+
+    /// Nothing if single precision can't answer to the accuracy asked for: then double precision must.
+    /// `known` is the rank, or nothing and `ask` is called for it.
+    [[nodiscard]] std::optional<leading_subspace> solve(const solver_choice& choice,
+                                                        std::optional<index> known, const rank_request& ask) {
+        auto found = attempt(choice, known, ask, search::when_uneven);
+        // Few directions mostly come out well enough without a look at the others first.
+        if (!found && choice.route == route::krylov) found = attempt(choice, known, ask, search::early);
+        return found;
+    }
+
+private:
+    enum class search : bool { when_uneven, early };
+    [[nodiscard]] std::optional<leading_subspace> attempt(const solver_choice& choice,
+                                                          std::optional<index> known, const rank_request& ask,
+                                                          search first);
+
+    struct problem {
+        gram_operator g;
+        std::optional<scratch> gram;  ///< of the smaller side, lower triangle
+        double trace = 0.0;           ///< less the eigenvalues that are locked
+        bool complete = false;        ///< whether the trace and, where wanted, the Gram matrix are there
+        Eigen::MatrixXf locked = {};  ///< directions that are left out
+
+        [[nodiscard]] index side() const { return gram ? gram->matrix().rows() : g.rows(); }
+        /// Whether the vectors of the operator are those of the right side.
+        [[nodiscard]] bool mapped(const solver_choice& choice) const { return choice.right && gram; }
+    };
+
+    [[nodiscard]] problem begin(const solver_choice& choice, const Eigen::MatrixXd& q,
+                                const dense_matrix<Scalar>& right);
+    void complete(problem& p, const solver_choice& choice);
+    [[nodiscard]] static double squared_norm(const dense_ref<Scalar>& a) {
+        double sum = 0.0;
+        for (index j = 0; j < a.cols(); ++j)
+            sum += static_cast<double>(a.col(j).squaredNorm());
+        return sum;
+    }
+    [[nodiscard]] static symmetric_operator product(problem& p);
+    struct outlier_search {
+        eigen_estimate found;  ///< those that stand out and have converged
+        double cost = 0.0;     ///< what taking them for eigenvectors adds to the loss, by their residuals
+        bool drown_the_rest = false;
+    };
+    [[nodiscard]] outlier_search outliers(problem& p, index limit);
+    static void lock(problem& p, const eigen_estimate& found);
+    static void take_out(scratch& gram, const Eigen::MatrixXf& u);
+    [[nodiscard]] Eigen::MatrixXd refine(const Eigen::MatrixXd& directions, const Eigen::MatrixXd& q) const;
+    /// Relative excess of the loss that a random perturbation of `factor`·eps·√squares causes, to second
+    /// order.
+    [[nodiscard]] static double noise(double factor, double squares, double cut, double loss) {
+        const double eps = factor * static_cast<double>(std::numeric_limits<float>::epsilon());
+        return cut > 0.0 && loss > 0.0 ? eps * eps * squares / (cut * loss)
+                                       : std::numeric_limits<double>::infinity();
+    }
+
+    const dense_ref<Scalar> w_;
+    const Eigen::MatrixXd& q_;
+    const dense_matrix<Scalar>& right_;
+    const metric& metric_;
+    accuracy level_;
+    workspace& pool_;
+    double allowed_ = 0.0;
+};
+
+/// The operator, of which nothing is formed yet.
+template <class Scalar>
+auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const Eigen::MatrixXd& q,
+                                            const dense_matrix<Scalar>& right) -> problem {
+    if (choice.route == route::krylov && metric_.is_identity() && q.cols() == q_.cols() && q.cols() > 0) {
+        // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
+        const double whole = squared_norm(w_);
+        const double left = whole - squared_norm(right);
+        if (left > 1e-2 * whole) {
+            problem p{gram_operator(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
+                                    metric_, pool_),
+                      {}};
+            p.trace = std::ldexp(left, -2 * p.g.exponent());
+            p.complete = true;
+            p.locked = q.template cast<float>();
+            return p;
+        }
+    }
+    problem p{gram_operator(w_, q, right, metric_, pool_), {}};
+    // Few products are wanted of an operator that is only there to be formed.
+    if (choice.route != route::krylov && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
+    return p;
+}
+
+/// Forms the Gram matrix where the route wants it, and the trace.
+template <class Scalar>
+void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& choice) {
+    if (p.complete) return;
+    p.complete = true;
+    if (choice.route == route::krylov) {
+        p.trace += p.g.trace();
+        return;
+    }
+    if (choice.right) p.g.absorb_inner();
+    const index side = choice.right ? p.g.cols() : p.g.rows();
+    p.gram.emplace(pool_, side, side);
+    if (choice.right)
+        p.g.form_right(p.gram->matrix());
+    else
+        p.g.form_left(p.gram->matrix());
+    p.trace += p.gram->matrix().diagonal().template cast<double>().sum();
+    take_out(*p.gram, p.locked);
+}
+
+template <class Scalar>
+symmetric_operator single_precision_solver<Scalar>::product(problem& p) {
+    return [&p](dense_out<float> y, const dense_ref<float>& x) {
+        if (p.gram) {
+            multiply_symmetric_into<float>(y, p.gram->matrix(), x);
+        } else {
+            p.g.apply(y, x);
+            project_out<float>(y, p.locked);
+        }
+    };
+}
+
+/// The directions that stand out of the rest and have converged, if there are any, and whether single
+/// precision would lose the rest behind them.
+template <class Scalar>
+auto single_precision_solver<Scalar>::outliers(problem& p, index limit) -> outlier_search {
+    constexpr index block = 32;
+    constexpr index dimension = 3 * block;
+    outlier_search result;
+    const index most = std::min(block, limit - 1);
+    if (most <= 0) return result;
+    eigen_estimate& found = result.found;
+    found = block_krylov(
+        product(p), p.side(), most,
+        {.block = block, .first_check = dimension, .largest = dimension, .tolerance = 0.0, .total = p.trace},
+        pool_);
+    if (found.vectors.size() == 0) return result;
+    const auto side = static_cast<double>(p.side());
+    // Before the trace is known the least of the Ritz values stands for the rest.
+    const double bulk = p.complete ? (p.trace - found.values.head(most).sum()) / side
+                                   : std::max(found.values(found.values.size() - 1), 0.0);
+    const double loss = least_loss * bulk * side;
+    // Behind a giant the rest is rounding, and so is what is known of it.
+    const auto giants = (found.values.head(most).array() > 100.0 * bulk).count();
+    result.drown_the_rest = giants > 0 && (found.values(0) > 3e4 * bulk ||
+                                           noise(product_noise, found.values.head(giants).squaredNorm(),
+                                                 least_loss * bulk, loss) > 0.1 * allowed_);
+    index count = 0;
+    for (; count < most && found.values(count) > 10.0 * bulk; ++count) {
+        double cost = found.residuals(count) / (found.values(count) - bulk);
+        if (result.drown_the_rest) {
+            if (count == giants) break;
+            cost *= std::pow(bulk / found.values(count), 2);  // by the power step that follows
+        } else if (!(result.cost + cost <= 0.01 * allowed_ * loss)) {
+            break;
+        }
+        result.cost += cost;
+    }
+    found.vectors.conservativeResize(Eigen::NoChange, count);
+    found.values.conservativeResize(count);
+    return result;
+}
+
+/// Leaves directions out of the operator from now on.
+template <class Scalar>
+void single_precision_solver<Scalar>::lock(problem& p, const eigen_estimate& found) {
+    p.trace -= found.values.sum();
+    p.locked.conservativeResize(p.side(), p.locked.cols() + found.vectors.cols());
+    p.locked.rightCols(found.vectors.cols()) = found.vectors;
+    if (p.gram) take_out(*p.gram, found.vectors);
+}
+
+/// `G ← P G P` with `P = I − U Uᵀ`: `G − U Zᵀ − Z Uᵀ` with `Z = G U − ½ U (Uᵀ G U)`.
+template <class Scalar>
+void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::MatrixXf& u) {
+    Eigen::MatrixXf z(u.rows(), u.cols());
+    multiply_symmetric_into<float>(z, gram.matrix(), u);
+    const Eigen::MatrixXf inner = -0.5F * multiply<float>(u, op::transpose, z, op::none);
+    multiply_into<float>(z, u, op::none, inner, op::none, into::add);
+    add_symmetric_lower(gram.matrix(), -u, z);
+}
+
+/// One power step in double on directions that are right to single precision: squares their error.
+template <class Scalar>
+Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& directions,
+                                                        const Eigen::MatrixXd& q) const {
+    constexpr index chunk = 512;
+    Eigen::MatrixXd inner(w_.cols(), directions.cols());
+    const auto each_chunk = [&](auto&& f) {
+        for (index first = 0; first < w_.cols(); first += chunk) {
+            const index count = std::min(chunk, w_.cols() - first);
+            f(first, count, Eigen::MatrixXd(w_.middleCols(first, count).template cast<double>()));
+        }
+    };
+    each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
+        multiply_into<double>(inner.middleRows(first, count), columns, op::transpose, directions, op::none);
+    });
+    const Eigen::MatrixXd weighted = metric_.times(inner);
+    Eigen::MatrixXd result = Eigen::MatrixXd::Zero(w_.rows(), directions.cols());
+    each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
+        multiply_into<double>(result, columns, op::none, weighted.middleRows(first, count), op::none,
+                              into::add);
+    });
+    project_out(result, q);
+    orthonormalize<double>(result);
+    return result;
+}
+
+template <class Scalar>
+std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const solver_choice& choice,
+                                                                         std::optional<index> known,
+                                                                         const rank_request& ask,
+                                                                         search first) {
+    leading_subspace result;
+    result.basis.resize(w_.rows(), 0);
+    Eigen::MatrixXd q = q_;
+    dense_matrix<Scalar> right = right_;
+    std::optional<problem> p(begin(choice, q, right));
+    const auto scale = [&p] { return std::ldexp(1.0, 2 * p->g.exponent()); };
+    // What is left of W may be its rounding: nothing to solve for.
+    const auto nothing_left = [&p] { return p->g.share_left() < 1e-20; };
+    if (nothing_left()) return std::nullopt;
+
+    // Outliers get out of the way of the rest in one of two ways. Where even the products would lose the rest
+    // behind them, they are taken off W in double and all begins anew; else they are locked, for the sake of
+    // the eigensolver. Channels of very different scale announce the first kind before anything costly is
+    // done.
+    double locked_squares = 0.0;
+    double locked_cost = 0.0;
+    bool early = first == search::early || p->g.uneven();
+    constexpr int passes = 4;
+    for (int pass = 1;; ++pass) {
+        if (!early) {
+            complete(*p, choice);
+            if (choice.route == route::krylov) break;
+        }
+        const outlier_search standing_out =
+            outliers(*p, known ? *known - result.basis.cols() : std::min(w_.rows(), w_.cols()));
+        const eigen_estimate& found = standing_out.found;
+        const index count = found.vectors.cols();
+        const bool restart = count > 0 && standing_out.drown_the_rest && pass < passes;
+        const bool other_side = early && choice.right;  // of the Gram matrix that is iterated on later
+        if (count > 0 && (restart || !other_side)) {
+            Eigen::MatrixXd directions =
+                (p->mapped(choice) ? p->g.map_back(found.vectors) : found.vectors).template cast<double>();
+            if (restart) directions = refine(directions, q);
+            const index before = result.basis.cols();
+            result.basis.conservativeResize(w_.rows(), before + count);
+            result.basis.rightCols(count) = directions;
+            result.spectrum.conservativeResize(before + count);
+            result.spectrum.tail(count) = found.values * scale();
+            locked_cost += standing_out.cost * scale();
+            if (restart) {
+                q.conservativeResize(w_.rows(), q.cols() + count);
+                q.rightCols(count) = directions;
+                right.conservativeResize(q.cols(), w_.cols());
+                right.bottomRows(count) =
+                    multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
+                p.reset();
+                p.emplace(begin(choice, q, right));
+                if (nothing_left()) return std::nullopt;
+                continue;
+            }
+            lock(*p, found);
+            locked_squares = found.values.squaredNorm();
+        }
+        if (!early) break;
+        early = false;
+        if (!other_side) {
+            complete(*p, choice);
+            break;
+        }
+    }
+    const index given = result.basis.cols();
+    const index side = p->side();
+
+    eigen_estimate found;
+    std::optional<index> wanted = known;
+    if (wanted) *wanted -= given;
+    if (choice.route != route::gram_direct) {
+        found = block_krylov(product(*p), side, *wanted,
+                             {.block = choice.block,
+                              .first_check = choice.dimension,
+                              .largest = side * 9 / 10,
+                              .tolerance = 0.6 * allowed_,
+                              .total = p->trace},
+                             pool_);
+        result.solver =
+            choice.route == route::krylov ? "block Krylov (single)" : "Gram + block Krylov (single)";
+        result.gap = krylov_margin * found.missing / (p->trace - found.values.head(*wanted).sum());
+    }
+    double squares = 0.0;
+    if (!found.converged) {
+        if (!p->gram) {
+            if (p->g.rows() > p->g.cols()) return std::nullopt;
+            p->gram.emplace(pool_, side, side);
+            p->g.form_left(p->gram->matrix());
+            take_out(*p->gram, p->locked);
+        }
+        const tridiagonal_eigen<float> eigen(Eigen::MatrixXf(p->gram->matrix()));
+        if (!eigen.converged()) return std::nullopt;
+        found.values = eigen.values().cast<double>();
+        squares = found.values.squaredNorm();
+        if (!wanted) {
+            Eigen::VectorXd all(given + found.values.size());
+            all << result.spectrum, found.values.cwiseMax(0.0) * scale();
+            all.conservativeResize(std::min(w_.rows(), w_.cols()));
+            wanted = ask(all) - given;
+            if (*wanted <= 0) return std::nullopt;
+        }
+        found.vectors = eigen.vectors(*wanted);
+        result.solver = "Gram + " + std::string(eigen.name()) + " (single)";
+        result.gap = 0.0;
+        // The trace is a sum of rounded squares, the eigenvalues are off by at most ‖E‖ each.
+        const double loss = found.values.tail(found.values.size() - *wanted).sum();
+        const double slack = eigensolver_noise * std::numeric_limits<float>::epsilon() * std::sqrt(squares) *
+                             static_cast<double>(found.values.size() - *wanted);
+        result.certified = slack <= allowed_ * (loss - slack);
+    } else {
+        const double rest = p->trace - found.values.head(*wanted).sum();
+        squares = found.values.head(*wanted).squaredNorm() + rest * found.values(*wanted - 1);
+    }
+    const double loss = p->trace - found.values.head(*wanted).sum();
+    result.gap += noise(eigensolver_noise, squares, found.values(*wanted - 1), loss) +
+                  noise(product_noise, squares + locked_squares, found.values(*wanted - 1), loss);
+    result.gap += locked_cost / (loss * scale());
+    if (!(result.gap <= allowed_)) return std::nullopt;
+
+    result.basis.conservativeResize(w_.rows(), given + *wanted);
+    if (p->mapped(choice))
+        result.basis.rightCols(*wanted) = p->g.map_back(found.vectors).template cast<double>();
+    else
+        result.basis.rightCols(*wanted) = found.vectors.template cast<double>();
+    // What was locked is left out to rounding on the scale of what was locked, not of what is left.
+    project_out<double>(result.basis.rightCols(*wanted), result.basis.leftCols(given));
+    const index values = std::min<index>(found.values.size(), std::min(w_.rows(), w_.cols()) - given);
+    result.spectrum.conservativeResize(given + values);
+    result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
+    result.total = result.spectrum.head(given).sum() + p->trace * scale();
+#ifdef NSVD_DEBUG_SOLVER
+    fprintf(stderr, "   k=%ld given=%ld D=%ld missing/loss %.2e noise %.2e\n", (long)*wanted, (long)given,
+            (long)found.dimension, found.missing / loss,
+            noise(eigensolver_noise, squares, found.values(*wanted - 1), loss));
+#endif
+    return result;
+}
+
+}  // namespace nsvd::inline NSVD_ABI::detail
