@@ -223,7 +223,8 @@ void add_full() {
     add_both<float>({square.spec, method::nested, 0.9});
     add_both<double>({square.spec, method::svd});
     add_both<double>(square);
-    add_both<float>({{4096, 4096}, method::nested, 0.3, false});
+    add_both<float>({{4096, 4096}});
+    add_both<float>({{4096, 4096}, method::nested, 0.9});
     add_both<float>(tall);
     add_both<float>(wide);
     add_block("llama-7b", {{4, square}, {2, tall}, {1, wide}});

@@ -143,7 +143,7 @@ public:
     [[nodiscard]] dense_matrix<Real> vectors(index k) const {
         dense_matrix<Real> result = vectors_.rightCols(k).rowwise().reverse();
 #if defined(NSVD_USE_LAPACK)
-        lapack::ormtr<Real>(reflectors_, tau_, result);
+        lapack::apply_reflectors<Real>(reflectors_, tau_, result);
 #endif
         return result;
     }
@@ -152,7 +152,7 @@ public:
 #if defined(NSVD_USE_LAPACK)
         dense_matrix<Real> selected = dense_matrix<Real>::Zero(reflectors_.rows(), count);
         selected.bottomRows(count).setIdentity();
-        lapack::ormtr<Real>(reflectors_, tau_, selected, 'T');
+        lapack::apply_reflectors<Real>(reflectors_, tau_, selected, 'T');
         return multiply<Real>(selected, op::transpose, vectors_.rightCols(k), op::none).rowwise().reverse();
 #else
         return vectors_.bottomRows(count).rightCols(k).rowwise().reverse();

@@ -38,7 +38,7 @@ struct solver_choice {
     nsvd::detail::route route = route::double_precision;
     bool right = false;   ///< the Gram matrix is that of the columns: m > n
     index block = 0;      ///< of Krylov iterations: vectors a step
-    index dimension = 0;  ///< and the dimension at which convergence is expected
+    index dimension = 0;  ///< and the dimension at which convergence is looked at first
 };
 
 /// Up to this smaller side everything is done in double: it costs little there, and every singular value is
@@ -72,18 +72,22 @@ inline constexpr index double_up_to = 512;
     const double back = choice.right ? 2.0 * m * n * k + 2.0 * m * k * k : 0.0;
     double least = form + back + eigen_weight * s * s * s + 2.0 * s * s * k;
 
-    // The dimension in which a Krylov space holds what is asked for: measured, and only a first guess.
+    // The dimension in which a Krylov space holds what is asked for where the spectrum is flat around the
+    // cut: measured. Where it falls less will do; a look is cheap as long as the dimension is far below the
+    // side.
     const bool exact = side <= exact_up_to || q.level == accuracy::exact;
-    const double factor = exact ? 1.9 : q.level == accuracy::balanced ? 1.7 : 1.5;
-    choice.block = std::clamp<index>(*q.rank / 160 * 16, 48, 128);
-    const double d = factor * k + static_cast<double>((exact ? 3 : 1) * choice.block);
-    choice.dimension = static_cast<index>(d);
-    if (d > 0.8 * s) return choice;
+    const double factor = exact ? 2.4 : q.level == accuracy::balanced ? 2.1 : 1.8;
+    choice.block = std::clamp<index>(*q.rank / 160 * 16, side <= 2048 ? 32 : 48, 128);
+    const double d = factor * k + static_cast<double>((exact ? 6 : 4) * choice.block);
+    if (d > 0.9 * s) return choice;
     const auto iterate = [&](double rows, double product) {
-        return d * product + 2.0 * rows * d * d + 2.0 * rows * d * k + eigen_weight * d * d * d;
+        constexpr double narrow = 1.3;  // products with blocks of 48 to 128 columns are that much slower
+        return narrow * (d * product + 2.0 * rows * d * d + 2.0 * rows * d * k) + eigen_weight * d * d * d +
+               2.0 * d * d * k;
     };
     const double by_gram = form + back + iterate(s, 2.0 * s * s);
     const double direct = inner * m * n * n + iterate(m, 4.0 * m * n + inner * 2.0 * n * n);
+    choice.dimension = static_cast<index>(d > 0.3 * s ? d : 1.5 * k) + choice.block;
     if (by_gram < least) {
         least = by_gram;
         choice.route = route::gram_krylov;

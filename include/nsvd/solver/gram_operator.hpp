@@ -67,12 +67,15 @@ public:
     /// ‖B‖²/‖W D‖², what the projection has left.
     [[nodiscard]] double share_left() const noexcept { return whole_ > 0.0 ? kept_ / whole_ : 0.0; }
 
-    /// Whether some channels of the metric are more than 16 times as large as the median one.
+    /// Whether some columns of B are more than 16 times as long as the median one: a sign of giant
+    /// eigenvalues.
     [[nodiscard]] bool uneven() const {
-        Eigen::VectorXd sorted = scale_;
-        const auto middle = sorted.begin() + sorted.size() / 2;
-        std::nth_element(sorted.begin(), middle, sorted.end());
-        return scale_.maxCoeff() > 16.0 * *middle;
+        Eigen::VectorXd lengths(cols());
+        for (index j = 0; j < cols(); ++j)
+            lengths(j) = static_cast<double>(b().col(j).squaredNorm());
+        const auto middle = lengths.begin() + lengths.size() / 2;
+        std::nth_element(lengths.begin(), middle, lengths.end());
+        return lengths.maxCoeff() > 16.0 * 16.0 * *middle;
     }
 
     /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
@@ -108,12 +111,26 @@ public:
     /// tr G; mn² flops.
     [[nodiscard]] double trace() {
         if (!has_inner()) return squared_norm();
-        if (keep_inner_) load_inner();
         double sum = 0.0;
-        for_each_half([&](const auto& half, const auto& block) {
-            for (index j = 0; j < block.cols(); ++j)
-                sum += 2.0 * half.col(j).template cast<double>().dot(block.col(j).template cast<double>());
-        });
+        if (!keep_inner_) {
+            for_each_half([&](const auto& half, const auto& block) {
+                for (index j = 0; j < block.cols(); ++j)
+                    sum +=
+                        2.0 * half.col(j).template cast<double>().dot(block.col(j).template cast<double>());
+            });
+            return sum;
+        }
+        // ⟨C, BᵀB⟩: the same flops, all of them in one symmetric product.
+        load_inner();
+        scratch weights(pool_, cols(), cols());
+        weights.matrix().setZero();
+        add_gram_lower<float>(weights.matrix(), b(), op::transpose);
+        for (index j = 0; j < cols(); ++j) {
+            const index below = cols() - j;
+            const auto c = c_->matrix().col(j).tail(below).cast<double>();
+            const auto w = weights.matrix().col(j).tail(below).cast<double>();
+            sum += 2.0 * c.dot(w) - c(0) * w(0);
+        }
         return sum;
     }
 

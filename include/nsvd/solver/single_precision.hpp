@@ -132,7 +132,7 @@ private:
 template <class Scalar>
 auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const Eigen::MatrixXd& q,
                                             const dense_matrix<Scalar>& right) -> problem {
-    if (choice.route == route::krylov && metric_.is_identity() && q.cols() == q_.cols() && q.cols() > 0) {
+    if (choice.route == route::krylov && metric_.is_identity() && &q == &q_ && q.cols() > 0) {
         // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
         const double whole = squared_norm(w_);
         const double left = whole - squared_norm(right);
@@ -277,9 +277,9 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
                                                                          search first) {
     leading_subspace result;
     result.basis.resize(w_.rows(), 0);
-    Eigen::MatrixXd q = q_;
-    dense_matrix<Scalar> right = right_;
-    std::optional<problem> p(begin(choice, q, right));
+    Eigen::MatrixXd with_giants;  // Q and what is taken off W beside it
+    dense_matrix<Scalar> right_with_giants;
+    std::optional<problem> p(begin(choice, q_, right_));
     const auto scale = [&p] { return std::ldexp(1.0, 2 * p->g.exponent()); };
     // What is left of W may be its rounding: nothing to solve for.
     const auto nothing_left = [&p] { return p->g.share_left() < 1e-20; };
@@ -307,7 +307,15 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
         if (count > 0 && (restart || !other_side)) {
             Eigen::MatrixXd directions =
                 (p->mapped(choice) ? p->g.map_back(found.vectors) : found.vectors).template cast<double>();
-            if (restart) directions = refine(directions, q);
+            if (restart) {
+                if (with_giants.size() == 0) {
+                    with_giants = q_;
+                    right_with_giants = right_;
+                }
+                directions = refine(directions, with_giants);
+            } else if (p->mapped(choice)) {
+                orthonormalize<double>(directions);
+            }
             const index before = result.basis.cols();
             result.basis.conservativeResize(w_.rows(), before + count);
             result.basis.rightCols(count) = directions;
@@ -315,13 +323,13 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
             result.spectrum.tail(count) = found.values * scale();
             locked_cost += standing_out.cost * scale();
             if (restart) {
-                q.conservativeResize(w_.rows(), q.cols() + count);
-                q.rightCols(count) = directions;
-                right.conservativeResize(q.cols(), w_.cols());
-                right.bottomRows(count) =
+                with_giants.conservativeResize(w_.rows(), with_giants.cols() + count);
+                with_giants.rightCols(count) = directions;
+                right_with_giants.conservativeResize(with_giants.cols(), w_.cols());
+                right_with_giants.bottomRows(count) =
                     multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
                 p.reset();
-                p.emplace(begin(choice, q, right));
+                p.emplace(begin(choice, with_giants, right_with_giants));
                 if (nothing_left()) return std::nullopt;
                 continue;
             }
@@ -397,15 +405,13 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
         result.basis.rightCols(*wanted) = found.vectors.template cast<double>();
     // What was locked is left out to rounding on the scale of what was locked, not of what is left.
     project_out<double>(result.basis.rightCols(*wanted), result.basis.leftCols(given));
-    const index values = std::min<index>(found.values.size(), std::min(w_.rows(), w_.cols()) - given);
+    // Beyond k the values of a Krylov iteration are lower bounds and no more.
+    const index values = found.converged
+                             ? *wanted
+                             : std::min<index>(found.values.size(), std::min(w_.rows(), w_.cols()) - given);
     result.spectrum.conservativeResize(given + values);
     result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
     result.total = result.spectrum.head(given).sum() + p->trace * scale();
-#ifdef NSVD_DEBUG_SOLVER
-    fprintf(stderr, "   k=%ld given=%ld D=%ld missing/loss %.2e noise %.2e\n", (long)*wanted, (long)given,
-            (long)found.dimension, found.missing / loss,
-            noise(eigensolver_noise, squares, found.values(*wanted - 1), loss));
-#endif
     return result;
 }
 
