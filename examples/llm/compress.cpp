@@ -54,7 +54,8 @@ std::vector<layer_record> compress_layers(model& m, const std::vector<Eigen::Mat
         const auto name = m.layer_name(i);
         auto factors = [&] {
             try {
-                return decompose(*r.how, w, calib, nsvd::compression{r.compression}, r.share);
+                thread_local nsvd::workspace memory;  // one layer's for the next
+                return decompose(*r.how, w, calib, nsvd::compression{r.compression}, r.share, memory);
             } catch (const nsvd::error& e) {
                 throw nsvd::error(fmt::format("layer {}: {}", name, e.what()));
             }

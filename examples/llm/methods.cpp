@@ -22,12 +22,14 @@ const method& find_method(std::string_view name) {
 }
 
 nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
-                                const nsvd::calibration<float>& calib, nsvd::compression ratio,
-                                double share) {
-    if (!how.whitening) return nsvd::svd(w, ratio);
-    if (!how.residual) return nsvd::asvd(w, calib, ratio, {.whitening = *how.whitening});
-    return nsvd::nested(w, calib, ratio,
-                        {.whitening = *how.whitening, .share = share, .residual = *how.residual});
+                                const nsvd::calibration<float>& calib, nsvd::compression ratio, double share,
+                                nsvd::workspace& memory) {
+    if (!how.whitening) return nsvd::svd(w, ratio, {.workspace = &memory});
+    if (!how.residual)
+        return nsvd::asvd(w, calib, ratio, {.whitening = *how.whitening, .workspace = &memory});
+    return nsvd::nested(
+        w, calib, ratio,
+        {.whitening = *how.whitening, .share = share, .residual = *how.residual, .workspace = &memory});
 }
 
 }  // namespace llm

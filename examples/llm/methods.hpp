@@ -36,6 +36,6 @@ inline constexpr std::array<method, 8> methods{{
 /// Decomposes W (m×n); `share` is the first stage's part of the rank where there are two.
 [[nodiscard]] nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
                                               const nsvd::calibration<float>& calib, nsvd::compression ratio,
-                                              double share);
+                                              double share, nsvd::workspace& memory);
 
 }  // namespace llm

@@ -239,8 +239,8 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
     // To single precision Q is orthonormal already. For factors in `float` that will do, unless what is lost
     // by it (of the squared norm, measured) counts against the loss.
     constexpr double lost = 4e-12;
-    const bool good = std::same_as<Scalar, float> && !choice.right &&
-                      lost * done.total <= 0.01 * excess_allowed(level_) * done.loss;
+    const bool good =
+        std::same_as<Scalar, float> && lost * done.total <= 0.01 * excess_allowed(level_) * done.loss;
     append(std::move(found->basis), good ? precision::twofold : precision::single);
     return true;
 }

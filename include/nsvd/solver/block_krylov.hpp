@@ -44,6 +44,29 @@ struct krylov_limits {
     double total = 0.0;      ///< trace of the operator
 };
 
+/// Whether a few power steps on random vectors find an eigenvalue well above the k-th among those that were
+/// not taken. A Krylov space holds no more copies of a multiple eigenvalue than its blocks have vectors, and
+/// nothing inside it shows that there are more.
+template <class Fill>
+bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, index k, Fill&& fill) {
+    constexpr index probes = 8;
+    constexpr int steps = 3;
+    const index side = found.vectors.rows();
+    if (side - k < probes) return false;
+    Eigen::MatrixXf x(side, probes);
+    Eigen::MatrixXf y(side, probes);
+    fill(x);
+    for (int step = 0;; ++step) {
+        project_out<float>(x, found.vectors);
+        orthonormalize<float>(x);
+        apply(y, x);
+        if (step == steps) break;
+        x.swap(y);
+    }
+    const tridiagonal_eigen<float> eigen(multiply<float>(x, op::transpose, y, op::none));
+    return !eigen.converged() || static_cast<double>(eigen.values()(0)) > 1.8 * found.values(k - 1);
+}
+
 /// Block Lanczos with full reorthogonalization from a random block (fixed seed) that was multiplied once, and
 /// Rayleigh-Ritz on all of it. What counts is not whether the vectors converge but whether the sum of their
 /// Ritz values does, so a flat spectrum around the cut needs no more than a falling one: about 1.8k
@@ -66,10 +89,14 @@ inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, 
     std::vector<Eigen::MatrixXf> below;
 
     std::mt19937_64 random(20'250'317);
+    const auto fill = [&random](auto&& columns) {
+        for (float& x : columns.reshaped())
+            x = 0x1p-23F *
+                static_cast<float>(static_cast<std::int64_t>(random() >> 40) - (std::int64_t{1} << 23));
+    };
     Eigen::MatrixXf current(side, block);
-    for (float& x : current.reshaped())
-        x = static_cast<float>(static_cast<std::int64_t>(random() >> 40) - (std::int64_t{1} << 23));
-    current *= 0x1p-23F;
+    fill(current);
+    double longest = 0.0;  // of all columns that the operator gave
     Eigen::MatrixXf next(side, block);
     apply(next, current);
     orthonormalize<float>(next);
@@ -79,6 +106,7 @@ inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, 
     for (index dimension = block;; dimension += block) {
         const auto last = basis.middleCols(dimension - block, block);
         apply(next, last);
+        const Eigen::VectorXd before = next.cast<double>().colwise().norm().transpose();
         diagonal.push_back(multiply<float>(last, op::transpose, next, op::none));
         multiply_into<float>(next, last, op::none, diagonal.back(), op::none, into::subtract);
         if (!below.empty())
@@ -86,7 +114,25 @@ inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, 
                                  op::transpose, into::subtract);
         // The three-term recurrence has taken out all but rounding; a full projection takes out that.
         project_out<float>(next, basis.leftCols(dimension));
+        // Little is left of directions that are known already, and less of it is not rounding: once more.
+        if ((next.cast<double>().colwise().norm().transpose().array() < 0.05 * before.array()).any())
+            project_out<float>(next, basis.leftCols(dimension));
         current = next;
+        longest = std::max(longest, before.maxCoeff());
+        // What is only rounding is an invariant subspace found: go on from new directions, without coupling.
+        const double rounding = 16.0 * static_cast<double>(std::numeric_limits<float>::epsilon()) * longest;
+        bool refilled = false;
+        for (index j = 0; j < block; ++j)
+            if (!(next.col(j).cast<double>().norm() > rounding)) {
+                fill(next.col(j));
+                refilled = true;
+            }
+        if (refilled) {
+            for (index j = 0; j < block; ++j)
+                next.col(j).stableNormalize();
+            project_out<float>(next, basis.leftCols(dimension));
+            project_out<float>(next, basis.leftCols(dimension));
+        }
         // Where a block has lost most of its rank its new directions are rounding, and need it once more.
         if (orthonormalize<float>(next) < 1e-2) {
             project_out<float>(next, basis.leftCols(dimension));
@@ -120,6 +166,7 @@ inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, 
             if (result.converged || full) {
                 result.vectors =
                     multiply<float>(basis.leftCols(dimension), op::none, eigen.vectors(k), op::none);
+                result.converged = result.converged && !missed_any(apply, result, k, fill);
                 return result;
             }
             // Convergence is geometric in the dimension, and slower for blocks that are large against it.

@@ -67,6 +67,12 @@ public:
     /// ‖B‖²/‖W D‖², what the projection has left.
     [[nodiscard]] double share_left() const noexcept { return whole_ > 0.0 ? kept_ / whole_ : 0.0; }
 
+    /// The scale of rounding in products with C, as the square of a Frobenius norm: that of `BᵀB`, were it
+    /// flat.
+    [[nodiscard]] double product_scale() const noexcept {
+        return kept_ * kept_ / static_cast<double>(cols());
+    }
+
     /// Whether some columns of B are more than 16 times as long as the median one: a sign of giant
     /// eigenvalues.
     [[nodiscard]] bool uneven() const {

@@ -19,6 +19,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -68,6 +69,7 @@ public:
     /// `known` is the rank, or nothing and `ask` is called for it.
     [[nodiscard]] std::optional<leading_subspace> solve(const solver_choice& choice,
                                                         std::optional<index> known, const rank_request& ask) {
+        if (known && *known > metric_.rank_limit(w_.cols())) return std::nullopt;
         auto found = attempt(choice, known, ask, search::when_uneven);
         // Few directions mostly come out well enough without a look at the others first.
         if (!found && choice.route == route::krylov) found = attempt(choice, known, ask, search::early);
@@ -110,6 +112,9 @@ private:
     [[nodiscard]] outlier_search outliers(problem& p, index limit);
     static void lock(problem& p, const eigen_estimate& found);
     static void take_out(scratch& gram, const Eigen::MatrixXf& u);
+    [[nodiscard]] Eigen::MatrixXd weigh(const Eigen::MatrixXd& x) const;
+    [[nodiscard]] static bool orthonormal(const Eigen::MatrixXd& q);
+    [[nodiscard]] double measured_gap(const leading_subspace& found, index k) const;
     [[nodiscard]] Eigen::MatrixXd refine(const Eigen::MatrixXd& directions, const Eigen::MatrixXd& q) const;
     /// Relative excess of the loss that a random perturbation of `factor`·eps·√squares causes, to second
     /// order.
@@ -136,7 +141,7 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const E
         // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
         const double whole = squared_norm(w_);
         const double left = whole - squared_norm(right);
-        if (left > 1e-2 * whole) {
+        if (left > 0.25 * whole) {
             problem p{gram_operator(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
                                     metric_, pool_),
                       {}};
@@ -200,9 +205,13 @@ auto single_precision_solver<Scalar>::outliers(problem& p, index limit) -> outli
         pool_);
     if (found.vectors.size() == 0) return result;
     const auto side = static_cast<double>(p.side());
-    // Before the trace is known the least of the Ritz values stands for the rest.
-    const double bulk = p.complete ? (p.trace - found.values.head(most).sum()) / side
-                                   : std::max(found.values(found.values.size() - 1), 0.0);
+    // Before the trace is known the least of the Ritz values stands for the rest. Below a few eps of the
+    // largest both are rounding.
+    const double rounding =
+        4.0 * static_cast<double>(std::numeric_limits<float>::epsilon()) * found.values(0);
+    const double rest =
+        p.complete ? (p.trace - found.values.head(most).sum()) / side : found.values(found.values.size() - 1);
+    const double bulk = std::max(rest, rounding);
     const double loss = least_loss * bulk * side;
     // Behind a giant the rest is rounding, and so is what is known of it.
     const auto giants = (found.values.head(most).array() > 100.0 * bulk).count();
@@ -244,12 +253,11 @@ void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::Matri
     add_symmetric_lower(gram.matrix(), -u, z);
 }
 
-/// One power step in double on directions that are right to single precision: squares their error.
+/// `W M Wᵀ X` in double; W and M are read where they are.
 template <class Scalar>
-Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& directions,
-                                                        const Eigen::MatrixXd& q) const {
+Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x) const {
     constexpr index chunk = 512;
-    Eigen::MatrixXd inner(w_.cols(), directions.cols());
+    Eigen::MatrixXd inner(w_.cols(), x.cols());
     const auto each_chunk = [&](auto&& f) {
         for (index first = 0; first < w_.cols(); first += chunk) {
             const index count = std::min(chunk, w_.cols() - first);
@@ -257,17 +265,58 @@ Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& d
         }
     };
     each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
-        multiply_into<double>(inner.middleRows(first, count), columns, op::transpose, directions, op::none);
+        multiply_into<double>(inner.middleRows(first, count), columns, op::transpose, x, op::none);
     });
     const Eigen::MatrixXd weighted = metric_.times(inner);
-    Eigen::MatrixXd result = Eigen::MatrixXd::Zero(w_.rows(), directions.cols());
+    Eigen::MatrixXd result = Eigen::MatrixXd::Zero(w_.rows(), x.cols());
     each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
         multiply_into<double>(result, columns, op::none, weighted.middleRows(first, count), op::none,
                               into::add);
     });
+    return result;
+}
+
+/// One power step in double on directions that are right to single precision: squares their error.
+template <class Scalar>
+Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& directions,
+                                                        const Eigen::MatrixXd& q) const {
+    Eigen::MatrixXd result = weigh(directions);
     project_out(result, q);
     orthonormalize<double>(result);
     return result;
+}
+
+/// Whether `QᵀQ z = z` to 1e-4 for a few random z.
+template <class Scalar>
+bool single_precision_solver<Scalar>::orthonormal(const Eigen::MatrixXd& q) {
+    std::mt19937_64 random(77);
+    Eigen::MatrixXd z(q.cols(), 4);
+    for (double& x : z.reshaped())
+        x = (random() & 1) != 0 ? 1.0 : -1.0;
+    const Eigen::MatrixXd same = multiply(q, op::transpose, multiply(q, op::none, z, op::none), op::none);
+    return (same - z).norm() <= 1e-4 * z.norm();
+}
+
+/// The same estimate as that of Krylov iterations, `Σ ‖r_i‖²/(θ_i − μ)` over the loss, of what was found,
+/// from residuals in double along a few random combinations. It does not depend on anything that was rounded
+/// to single precision on the way. μ is the mean of the eigenvalues that are dropped.
+template <class Scalar>
+double single_precision_solver<Scalar>::measured_gap(const leading_subspace& found, index k) const {
+    constexpr index probes = 8;
+    const double loss = found.total - found.spectrum.head(k).sum();
+    const auto dropped = static_cast<double>(std::max<index>(1, std::min(w_.rows(), w_.cols()) - k));
+    std::mt19937_64 random(5489);
+    Eigen::MatrixXd combinations(k, probes);
+    for (double& x : combinations.reshaped())
+        x = (random() & 1) != 0 ? 1.0 : -1.0;
+    const double least = 0.3 * found.spectrum(k - 1);
+    for (index i = 0; i < k; ++i)
+        combinations.row(i) /= std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total);
+    const Eigen::MatrixXd directions = multiply(found.basis, op::none, combinations, op::none);
+    Eigen::MatrixXd residuals = weigh(directions) / found.total;
+    project_out(residuals, q_);
+    project_out(residuals, found.basis);
+    return residuals.squaredNorm() / static_cast<double>(probes) * (found.total / loss);
 }
 
 template <class Scalar>
@@ -359,7 +408,8 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
                              pool_);
         result.solver =
             choice.route == route::krylov ? "block Krylov (single)" : "Gram + block Krylov (single)";
-        result.gap = krylov_margin * found.missing / (p->trace - found.values.head(*wanted).sum());
+        if (found.converged)
+            result.gap = krylov_margin * found.missing / (p->trace - found.values.head(*wanted).sum());
     }
     double squares = 0.0;
     if (!found.converged) {
@@ -380,6 +430,7 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
             wanted = ask(all) - given;
             if (*wanted <= 0) return std::nullopt;
         }
+        if (*wanted > found.values.size()) return std::nullopt;  // beyond the rank of the metric
         found.vectors = eigen.vectors(*wanted);
         result.solver = "Gram + " + std::string(eigen.name()) + " (single)";
         result.gap = 0.0;
@@ -394,7 +445,8 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     }
     const double loss = p->trace - found.values.head(*wanted).sum();
     result.gap += noise(eigensolver_noise, squares, found.values(*wanted - 1), loss) +
-                  noise(product_noise, squares + locked_squares, found.values(*wanted - 1), loss);
+                  noise(product_noise, squares + locked_squares + p->g.product_scale(),
+                        found.values(*wanted - 1), loss);
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
@@ -412,6 +464,9 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     result.spectrum.conservativeResize(given + values);
     result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
     result.total = result.spectrum.head(given).sum() + p->trace * scale();
+    if (p->mapped(choice) || !orthonormal(result.basis)) orthonormalize<double>(result.basis);
+    result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
+    if (!(result.gap <= allowed_)) return std::nullopt;
     return result;
 }
 
