@@ -35,8 +35,8 @@ struct problem {
 [[nodiscard]] Eigen::MatrixXf made_up_weights(Index rows, Index cols);
 
 /// Statistics of `9/8 n + 64` correlated tokens, fed in blocks of 2048: standard deviations `4/√i + ¼` along
-/// random orthogonal directions. Of eight channels, spread over all, two each are `outliers`, a tenth and a
-/// fiftieth of that times as large (at least 1).
+/// random orthogonal directions. Eight channels, spread over all, are large: four by
+/// `outliers`, two each by a tenth and a fiftieth of that (at least 1).
 [[nodiscard]] nsvd::calibration<float> made_up_calibration(Index features, double outliers);
 
 /// The problem of a spec. Keeps one: ask for the rows of one problem together.

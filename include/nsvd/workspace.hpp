@@ -60,10 +60,7 @@ public:
             memory_ = std::move(*best);
             free.erase(best);
         }
-        if (memory_.size() < size) {
-            memory_.resize(0);
-            memory_.resize(size);
-        }
+        if (memory_.size() < size) memory_.resize(size);  // frees before it allocates
     }
     scratch(scratch&& other) noexcept { *this = std::move(other); }
     scratch& operator=(scratch&& other) noexcept {
