@@ -93,7 +93,7 @@ private:
     enum class precision : bool { single, twofold };
     void append(Eigen::MatrixXd directions, precision orthonormal_to);
     void append_span(const Eigen::MatrixXd& columns);
-    void grow(const Eigen::MatrixXd& directions);
+    void grow(Eigen::MatrixXd directions);
     void worsen(status s) { info.status = std::max(info.status, s); }
     void describe(const deflated_eigen<double>& solver, const stage_operand& a, const metric& m);
     /// The rank of a stage: known, or asked for once the spectrum is there.
@@ -129,12 +129,17 @@ stage_operand projection_builder<Scalar>::operand(const metric& m) const {
 }
 
 template <class Scalar>
-void projection_builder<Scalar>::grow(const Eigen::MatrixXd& directions) {
+void projection_builder<Scalar>::grow(Eigen::MatrixXd directions) {
     const index before = given();
-    basis_.conservativeResize(Eigen::NoChange, before + directions.cols());
-    basis_.rightCols(directions.cols()) = directions;
+    const index count = directions.cols();
+    if (before == 0) {
+        basis_ = std::move(directions);
+    } else {
+        basis_.conservativeResize(Eigen::NoChange, before + count);
+        basis_.rightCols(count) = directions;
+    }
     right_.conservativeResize(given(), Eigen::NoChange);
-    multiply_into<Scalar>(right_.bottomRows(directions.cols()), directions.template cast<Scalar>(),
+    multiply_into<Scalar>(right_.bottomRows(count), basis_.rightCols(count).template cast<Scalar>(),
                           op::transpose, w_.values(), op::none);
 }
 
@@ -144,7 +149,7 @@ template <class Scalar>
 void projection_builder<Scalar>::append(Eigen::MatrixXd directions, precision orthonormal_to) {
     project_out(directions, basis_);
     if (given() > 0 || orthonormal_to == precision::single) orthonormalize<double>(directions);
-    grow(directions);
+    grow(std::move(directions));
 }
 
 /// Adds an orthonormal basis of the span of any columns to `Q`, completed where they are dependent.
@@ -231,6 +236,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
     done.gap = found->gap;
     done.certified = found->certified;
     set_loss(done, found->total - found->spectrum.head(done.rank).sum(), found->total, 0);
+    if (done.total > 0.0) done.loss_error = found->total_error * (done.total / found->total);
     if (first) {
         report(found->spectrum);
         info.numerical_rank = std::min(w_.values().rows(), m.rank_limit(w_.values().cols()));

@@ -32,6 +32,9 @@ struct stage_info {
     /// the units of the data: the trace less the eigenvalues taken.
     double loss = 0.0;
     double total = 0.0;
+    /// Standard error of loss and total, where the trace was estimated from random vectors: for a rank that
+    /// is small against a large side, unless `exact` is asked for (`solver/choose.hpp`). 0 elsewhere.
+    double loss_error = 0.0;
     /// Estimate of `loss/optimum − 1` for squared errors, the optimum being that of this stage after those
     /// before it: Ritz residuals over their distance to the spectrum beyond (`block_krylov`), and the
     /// rounding of single precision. 0 where the stage was solved in double.

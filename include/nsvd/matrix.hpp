@@ -230,8 +230,10 @@ public:
                           (expression_type::Flags & Eigen::DirectAccessBit) != 0 &&
                           !expression_type::IsRowMajor) {
                 if (expression.innerStride() == 1) {
-                    require_finite(expression, name);
-                    const auto largest = static_cast<double>(expression.cwiseAbs().maxCoeff());
+                    // One pass over a large matrix: NaN propagates, Inf is the largest.
+                    const auto largest =
+                        static_cast<double>(expression.cwiseAbs().template maxCoeff<Eigen::PropagateNaN>());
+                    if (!std::isfinite(largest)) require_finite(expression, name);
                     if (std::abs(binary_exponent(largest)) <= 16) {
                         data_ = expression.data();
                         rows_ = expression.rows();

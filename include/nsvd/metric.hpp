@@ -98,6 +98,14 @@ public:
         const Eigen::MatrixXd scaled = f.scale.asDiagonal() * x;
         return f.apply(detail::multiply(f.basis, detail::op::transpose, scaled, detail::op::none));
     }
+    /// The diagonal of M for matrices of n columns; at most n² flops.
+    [[nodiscard]] Eigen::VectorXd diagonal(index n) const {
+        if (is_identity()) return Eigen::VectorXd::Ones(n);
+        if (has_matrix()) return lower().diagonal().array() + shift();
+        const whitening_factor& f = state_->factor;
+        if (f.kind == whitening::diagonal) return f.scale.cwiseAbs2();
+        return f.scale.cwiseAbs2().cwiseProduct(f.basis.rowwise().squaredNorm());
+    }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What the rank of M is at most, for matrices of n columns, without a factorization.
     [[nodiscard]] index rank_limit(index n) const noexcept {

@@ -188,17 +188,24 @@ TEMPLATE_TEST_CASE("blas: triangular solves from the right", "[detail]", float, 
         }
 }
 
-TEST_CASE("blas: triangular products from the right", "[detail]") {
+TEST_CASE("blas: triangular products from either side", "[detail]") {
     generator g(7);
     for (const Index n : sizes)
-        for (const Index rows : {Index{0}, Index{1}, Index{12}}) {
-            CAPTURE(n, rows);
+        for (const Index other : {Index{0}, Index{1}, Index{12}}) {
+            CAPTURE(n, other);
             const Eigen::MatrixXf l = lower_part<float>(random<float>(g, n, n));
-            const auto a = random<float>(g, rows, n);
-            Eigen::MatrixXf large = random<float>(g, rows + 1, n + 1);
-            large.topLeftCorner(rows, n) = a;
-            nsvd::detail::multiply_right_lower(large.topLeftCorner(rows, n), l);
-            CHECK(distance<float>(large.topLeftCorner(rows, n), naive_product<float>(a, l)) <=
+            const auto a = random<float>(g, other, n);
+            Eigen::MatrixXf large = random<float>(g, other + 1, n + 1);
+            large.topLeftCorner(other, n) = a;
+            nsvd::detail::multiply_right_lower(large.topLeftCorner(other, n), l);
+            CHECK(distance<float>(large.topLeftCorner(other, n), naive_product<float>(a, l)) <=
+                  tolerance<float>);
+
+            const auto b = random<float>(g, n, other);
+            large = random<float>(g, n + 1, other + 1);
+            large.topLeftCorner(n, other) = b;
+            nsvd::detail::multiply_left_lower(l, large.topLeftCorner(n, other));
+            CHECK(distance<float>(large.topLeftCorner(n, other), naive_product<float>(l, b)) <=
                   tolerance<float>);
         }
 }

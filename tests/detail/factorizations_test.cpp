@@ -130,6 +130,47 @@ TEMPLATE_TEST_CASE("Cholesky QR step: declines what it can't do", "[detail]", fl
     CHECK((a.col(0).template cast<double>() - exact.col(0).normalized()).norm() <= 20 * eps<TestType>);
 }
 
+TEMPLATE_TEST_CASE("Cholesky factors in place, and two-sided products", "[detail]", float, double) {
+    generator g(12);
+    for (const Index n : {Index{1}, Index{2}, Index{33}, Index{150}}) {
+        CAPTURE(n);
+        const MatrixXd x = g.gaussian(n, 2 * n);
+        const matrix_of<TestType> c = (x * x.transpose()).template cast<TestType>();
+        // Within a larger matrix: nothing but the lower triangle is read or written.
+        matrix_of<TestType> large = g.gaussian(n + 2, n + 2).template cast<TestType>();
+        const matrix_of<TestType> before = large;
+        large.topLeftCorner(n, n).template triangularView<Eigen::Lower>() = c;
+        REQUIRE(nsvd::detail::cholesky_lower<TestType>(large.topLeftCorner(n, n)));
+        const MatrixXd l = large.topLeftCorner(n, n)
+                               .template triangularView<Eigen::Lower>()
+                               .toDenseMatrix()
+                               .template cast<double>();
+        const double unit = 20.0 * static_cast<double>(n) * eps<TestType>;
+        CHECK((l * l.transpose() - c.template cast<double>()).norm() <=
+              unit * c.template cast<double>().norm());
+        large.topLeftCorner(n, n).template triangularView<Eigen::Lower>() =
+            before.topLeftCorner(n, n).template triangularView<Eigen::Lower>();
+        CHECK(large == before);
+
+        if constexpr (std::is_same_v<TestType, float>) {
+            const MatrixXd y = g.gaussian(n, n);
+            const MatrixXd k = y * y.transpose();
+            Eigen::MatrixXf inner = k.cast<float>();
+            inner.template triangularView<Eigen::StrictlyUpper>().setConstant(
+                std::numeric_limits<float>::quiet_NaN());
+            nsvd::detail::multiply_two_sided<float>(inner, l.cast<float>());
+            const MatrixXd exact = l.transpose() * k * l;
+            const MatrixXd lower =
+                inner.template triangularView<Eigen::Lower>().toDenseMatrix().template cast<double>();
+            const MatrixXd wanted = exact.template triangularView<Eigen::Lower>();
+            CHECK((lower - wanted).norm() <= unit * k.norm() * l.squaredNorm());
+        }
+    }
+    matrix_of<TestType> indefinite = matrix_of<TestType>::Identity(5, 5);
+    indefinite(3, 3) = TestType(-1);
+    CHECK(!nsvd::detail::cholesky_lower<TestType>(indefinite));
+}
+
 TEMPLATE_TEST_CASE("tridiagonal eigensolver: values, vectors, last rows", "[detail]", float, double) {
     std::uint64_t seed = 300;
     for (const Index n : {1, 2, 3, 20, 70, 130})

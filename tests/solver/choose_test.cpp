@@ -103,6 +103,17 @@ TEST_CASE("choose: with the rank the routes come in one order", "[solver][choose
             }
 }
 
+TEST_CASE("choose: the trace is estimated for few directions of large matrices alone", "[solver][choose]") {
+    for (const Index side : {1024, 2048, 2049, 4096})
+        for (const bool inner : {false, true})
+            for (const auto level : {accuracy::exact, accuracy::balanced, accuracy::fast})
+                for (const Index k : {side / 50, side / 2}) {
+                    CAPTURE(side, inner, static_cast<int>(level), k);
+                    const bool wanted = side > 2048 && inner && level != accuracy::exact && k == side / 50;
+                    CHECK(choose_solver({side, side, k, inner, level}).estimate_trace == wanted);
+                }
+}
+
 TEST_CASE("choose: up to 1024 every level is exact", "[solver][choose]") {
     for (const Index side : {513, 700, 1024})
         for (Index k = 1; k <= side; k += 50) {

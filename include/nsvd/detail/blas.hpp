@@ -190,7 +190,19 @@ void solve_right_transposed(const dense_ref<Scalar>& l, dense_out<Scalar> b) {
 #endif
 }
 
-/// Overwrites `B` with `B L` for the lower triangle of a square `L` whose upper one is zero.
+/// Overwrites `B` with `L B` for the lower triangle of a square `L`.
+inline void multiply_left_lower(const dense_ref<float>& l, dense_out<float> b) {
+    if (b.size() == 0) return;
+#if defined(NSVD_USE_LAPACK)
+    cblas_strmm(CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, blas_size(b.rows()),
+                blas_size(b.cols()), 1.0F, l.data(), blas_size(l.outerStride()), b.data(),
+                blas_size(b.outerStride()));
+#else
+    b = Eigen::MatrixXf(l.triangularView<Eigen::Lower>() * Eigen::MatrixXf(b));
+#endif
+}
+
+/// Overwrites `B` with `B L` for the lower triangle of a square `L`.
 inline void multiply_right_lower(dense_out<float> b, const dense_ref<float>& l) {
     if (b.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
@@ -198,7 +210,7 @@ inline void multiply_right_lower(dense_out<float> b, const dense_ref<float>& l) 
                 blas_size(b.cols()), 1.0F, l.data(), blas_size(l.outerStride()), b.data(),
                 blas_size(b.outerStride()));
 #else
-    b = Eigen::MatrixXf(multiply<float>(b, op::none, l, op::none));
+    b = Eigen::MatrixXf(Eigen::MatrixXf(b) * l.triangularView<Eigen::Lower>());
 #endif
 }
 

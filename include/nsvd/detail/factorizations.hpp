@@ -87,6 +87,30 @@ template <class Real>
     return result;
 }
 
+/// The Cholesky factor of a symmetric matrix, of which only the lower triangle is read, over that triangle;
+/// false where a pivot was not positive. n³/3 flops.
+template <class Real>
+bool cholesky_lower(dense_out<Real> a) {
+#if defined(NSVD_USE_LAPACK)
+    return lapack::potrf<Real>(a) == 0;
+#else
+    return Eigen::LLT<Eigen::Ref<dense_matrix<Real>, 0, Eigen::OuterStride<>>>(a).info() == Eigen::Success;
+#endif
+}
+
+/// `A ← Lᵀ A L` for symmetric A and lower triangular L, of which lower triangles are read; the upper triangle
+/// of A is left undefined. n³ flops.
+template <class Real>
+void multiply_two_sided(dense_out<Real> a, const dense_ref<Real>& l) {
+#if defined(NSVD_USE_LAPACK)
+    lapack::ssygst(a, l);  // can't fail numerically: info is only about arguments
+#else
+    const dense_matrix<Real> factor = l.template triangularView<Eigen::Lower>();
+    const dense_matrix<Real> product = a.template selfadjointView<Eigen::Lower>() * factor;
+    a.noalias() = factor.transpose() * product;
+#endif
+}
+
 /// The lower Cholesky factor of the full symmetric matrix `a`, over `a`, with its upper triangle set to zero;
 /// returns the reciprocal condition number (1-norm), 0 where a pivot was not positive.
 /// n³/3 flops.
@@ -95,7 +119,7 @@ double cholesky_in_place(dense_matrix<Real>& a) {
     double rcond = 0.0;
 #if defined(NSVD_USE_LAPACK)
     const double norm = a.cwiseAbs().colwise().sum().maxCoeff();
-    if (lapack::potrf<Real>(a) != 0 || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
+    if (!cholesky_lower<Real>(a) || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
 #else
     const Eigen::LLT<dense_matrix<Real>> factor(a);
     if (factor.info() == Eigen::Success) rcond = factor.rcond();
@@ -197,13 +221,7 @@ template <class Real>
 double cholesky_qr_step(dense_matrix<Real>& a) {
     dense_matrix<Real> gram = dense_matrix<Real>::Zero(a.cols(), a.cols());
     add_gram_lower<Real>(gram, a, op::transpose);
-#if defined(NSVD_USE_LAPACK)
-    if (lapack::potrf<Real>(gram) != 0) return 0.0;
-#else
-    const Eigen::LLT<dense_matrix<Real>> llt(gram);
-    if (llt.info() != Eigen::Success) return 0.0;
-    gram = llt.matrixLLT();
-#endif
+    if (!cholesky_lower<Real>(gram)) return 0.0;
     const double ratio = static_cast<double>(gram.diagonal().minCoeff() / gram.diagonal().maxCoeff());
     if (!(ratio * ratio > 8.0 * std::numeric_limits<Real>::epsilon())) return 0.0;
     solve_right_transposed<Real>(gram, a);

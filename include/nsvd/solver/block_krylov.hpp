@@ -14,7 +14,9 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <random>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -32,27 +34,37 @@ struct eigen_estimate {
     /// Σ‖r_i‖²/(θ_i − μ) over the k residuals `r_i = G v_i − θ_i v_i`: by how much the sum of the k leading
     /// eigenvalues exceeds that of the values, to second order, if all others are at most μ.
     double missing = std::numeric_limits<double>::infinity();
+    double total = 0.0;        ///< trace of the operator, and
+    double total_error = 0.0;  ///< its standard error; 0 where it was given
     bool converged = false;
 };
 
 /// How far a block Krylov iteration goes.
 struct krylov_limits {
-    index block = 0;         ///< vectors a step
-    index first_check = 0;   ///< dimension at which convergence is looked at for the first time
-    index largest = 0;       ///< dimension at which it gives up
-    double tolerance = 0.0;  ///< converged when `missing ≤ tolerance·(total − Σ_{i≤k} θ_i)`
-    double total = 0.0;      ///< trace of the operator
+    index block = 0;              ///< vectors a step
+    index first_check = 0;        ///< dimension at which convergence is looked at for the first time
+    index largest = 0;            ///< dimension at which it gives up
+    double tolerance = 0.0;       ///< converged when `missing ≤ tolerance·(total − Σ_{i≤k} θ_i)`
+    std::optional<double> total;  ///< trace of the operator; estimated if it is not known
 };
 
-/// Whether a few power steps on random vectors find an eigenvalue well above the k-th among those that were
-/// not taken. A Krylov space holds no more copies of a multiple eigenvalue than its blocks have vectors, and
-/// nothing inside it shows that there are more.
+/// Whether eigenvalues well above the k-th may be among those that were not taken. A Krylov space holds no
+/// more copies of a multiple eigenvalue than its blocks have vectors, and nothing inside it shows that there
+/// are more: but where a block's number of Ritz values lie close together a few power steps on random vectors
+/// outside of it do.
 template <class Fill>
-bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, index k, Fill&& fill) {
+bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, index k, index block,
+                Fill&& fill) {
     constexpr index probes = 8;
     constexpr int steps = 3;
     const index side = found.vectors.rows();
     if (side - k < probes) return false;
+    bool crowded = false;
+    for (index i = 0; i + block <= k && !crowded; ++i) {
+        const double last = found.values(i + block - 1);
+        crowded = last > 1.5 * found.values(k - 1) && last > 0.95 * found.values(i);
+    }
+    if (!crowded) return false;
     Eigen::MatrixXf x(side, probes);
     Eigen::MatrixXf y(side, probes);
     fill(x);
@@ -65,6 +77,27 @@ bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, in
     }
     const tridiagonal_eigen<float> eigen(multiply<float>(x, op::transpose, y, op::none));
     return !eigen.converged() || static_cast<double>(eigen.values()(0)) > 1.8 * found.values(k - 1);
+}
+
+/// Estimates the trace of G outside of an orthonormal basis (`s×d`) by the Rayleigh quotients of 64 random
+/// vectors there (Hutch++, 2010.09649, with quotients in place of forms). Returns it with its standard error,
+/// for a flat spectrum a few parts in a thousand.
+template <class Fill>
+std::pair<double, double> trace_outside(const symmetric_operator& apply, const dense_ref<float>& basis,
+                                        Fill&& fill) {
+    constexpr index probes = 64;
+    Eigen::MatrixXf x(basis.rows(), probes);
+    Eigen::MatrixXf y(basis.rows(), probes);
+    fill(x);
+    project_out<float>(x, basis);
+    x.colwise().normalize();
+    apply(y, x);
+    const Eigen::ArrayXd quotients =
+        x.cast<double>().cwiseProduct(y.cast<double>()).colwise().sum().transpose().array();
+    const double mean = quotients.mean();
+    const double variance = (quotients - mean).square().sum() / static_cast<double>(probes - 1);
+    const auto count = static_cast<double>(basis.rows() - basis.cols());
+    return {count * mean, count * std::sqrt(variance / static_cast<double>(probes))};
 }
 
 /// Block Lanczos with full reorthogonalization from a random block (fixed seed) that was multiplied once, and
@@ -161,12 +194,19 @@ inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, 
             result.missing = 0.0;
             for (index i = 0; i < k; ++i)
                 result.missing += result.residuals(i) / std::max(result.values(i) - mu, 1e-30);
-            const double rest = limits.total - result.values.head(k).sum();
+            if (limits.total) {
+                result.total = *limits.total;
+            } else if (result.total == 0.0) {
+                std::tie(result.total, result.total_error) =
+                    trace_outside(apply, basis.leftCols(dimension), fill);
+                result.total += result.values.sum();
+            }
+            const double rest = result.total - result.values.head(k).sum();
             result.converged = result.missing <= limits.tolerance * rest;
             if (result.converged || full) {
                 result.vectors =
                     multiply<float>(basis.leftCols(dimension), op::none, eigen.vectors(k), op::none);
-                result.converged = result.converged && !missed_any(apply, result, k, fill);
+                result.converged = result.converged && !missed_any(apply, result, k, block, fill);
                 return result;
             }
             // Convergence is geometric in the dimension, and slower for blocks that are large against it.

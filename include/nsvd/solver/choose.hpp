@@ -39,11 +39,19 @@ struct solver_choice {
     bool right = false;   ///< the Gram matrix is that of the columns: m > n
     index block = 0;      ///< of Krylov iterations: vectors a step
     index dimension = 0;  ///< and the dimension at which convergence is looked at first
+    /// The trace is estimated: exactly it would cost as much as all else.
+    bool estimate_trace = false;
 };
 
 /// Up to this smaller side everything is done in double: it costs little there, and every singular value is
 /// told from rounding.
 inline constexpr index double_up_to = 512;
+
+/// Whether `B C Bᵀ` (`m×m`, with `C` `n×n`) is formed at less cost from a Cholesky factor of C, n³/3 flops at
+/// little more than half the speed of a product, than by halves of C, m²n flops.
+[[nodiscard]] constexpr bool worth_factoring(index rows, index cols) noexcept {
+    return cols * cols < 2 * rows * rows;
+}
 
 /// Cheapest first by the count of flops, in which those of the tridiagonal eigensolver weigh more, as it is
 /// measured to be that far from the speed of a product (docs/performance.md).
@@ -63,13 +71,16 @@ inline constexpr index double_up_to = 512;
     choice.right = q.rows > q.cols;
     // Forming the Gram matrix of the smaller side, and coming back from it.
     const double inner = q.inner ? 1.0 : 0.0;
-    const double form = choice.right ? m * n * n * (1.0 + inner) + inner * n * n * n
-                                     : m * m * n + inner * (m * n * n + m * m * n);
+    const double factored = n * n * n / 3.0;
+    const double form =
+        choice.right
+            ? m * n * n + inner * (n * n * n + factored)
+            : m * m * n + inner * (m * n * n + (worth_factoring(q.rows, q.cols) ? factored : m * m * n));
     choice.route = route::gram_direct;
     if (!q.rank) return choice;
 
     const auto k = static_cast<double>(*q.rank);
-    const double back = choice.right ? 2.0 * m * n * k + 2.0 * m * k * k : 0.0;
+    const double back = choice.right ? 2.0 * m * n * k + 2.0 * m * k * k + inner * n * n * k : 0.0;
     double least = form + back + eigen_weight * s * s * s + 2.0 * s * s * k;
 
     // The dimension in which a Krylov space holds what is asked for where the spectrum is flat around the
@@ -77,7 +88,8 @@ inline constexpr index double_up_to = 512;
     // side.
     const bool exact = side <= exact_up_to || q.level == accuracy::exact;
     const double factor = exact ? 2.4 : q.level == accuracy::balanced ? 2.1 : 1.8;
-    choice.block = std::clamp<index>(*q.rank / 160 * 16, side <= 2048 ? 32 : 48, 128);
+    const index narrowest = std::min<index>(side <= 2048 ? 32 : 48, (*q.rank + 15) / 16 * 16);
+    choice.block = std::clamp<index>(*q.rank / 160 * 16, narrowest, 128);
     const double d = factor * k + static_cast<double>((exact ? 6 : 4) * choice.block);
     if (d > 0.9 * s) return choice;
     const auto iterate = [&](double rows, double product) {
@@ -95,6 +107,7 @@ inline constexpr index double_up_to = 512;
     if (direct < least) {
         choice.route = route::krylov;
         choice.right = false;
+        choice.estimate_trace = q.inner && !exact && side > 2048;
     }
     return choice;
 }

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "../detail/blas.hpp"
+#include "../detail/factorizations.hpp"
 #include "../matrix.hpp"
 #include "../metric.hpp"
 #include "../workspace.hpp"
+#include "choose.hpp"
 
 #include <Eigen/Core>
 
@@ -73,17 +75,6 @@ public:
         return kept_ * kept_ / static_cast<double>(cols());
     }
 
-    /// Whether some columns of B are more than 16 times as long as the median one: a sign of giant
-    /// eigenvalues.
-    [[nodiscard]] bool uneven() const {
-        Eigen::VectorXd lengths(cols());
-        for (index j = 0; j < cols(); ++j)
-            lengths(j) = static_cast<double>(b().col(j).squaredNorm());
-        const auto middle = lengths.begin() + lengths.size() / 2;
-        std::nth_element(lengths.begin(), middle, lengths.end());
-        return lengths.maxCoeff() > 16.0 * 16.0 * *middle;
-    }
-
     /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
     void apply(dense_out<float> y, const dense_ref<float>& x) {
         scratch inner(pool_, cols(), x.cols());
@@ -140,40 +131,61 @@ public:
         return sum;
     }
 
-    /// The lower triangle of G (`m×m`); mn² + 2m²n flops, m²n without an inner matrix.
-    void form_left(dense_out<float> g) {
-        g.setZero();
-        if (!has_inner()) return add_gram_lower<float>(g, b(), op::none);
-        for_each_half([&](const auto& half, const auto& block) { add_symmetric_lower(g, half, block); });
-    }
-
-    /// Turns `B` into `A = B S` (`m×r`) with `C = S Sᵀ`: the inner matrix is then `I`. mn² flops and the
-    /// factorization of the metric.
-    void absorb_inner() {
-        if (!has_inner()) return;
-        c_.reset();
-        const whitening_factor& f = metric_.factor();
-        Eigen::MatrixXf basis = f.basis.cast<float>();
-        if (f.kind == whitening::cholesky) {
-            multiply_right_lower(b_->matrix(), basis);
-        } else {
-            scratch product(pool_, rows(), basis.cols());
-            multiply_into<float>(product.matrix(), b(), op::none, basis, op::none);
-            b_ = std::move(product);
-            refer_to(b_->matrix());
+    /// The lower triangle of G (`m×m`): by halves of C, mn² + 2m²n flops, or where it is cheaper, and C has a
+    /// Cholesky factor in single precision, by `B L`, mn² + m²n + n³/3; m²n without an inner matrix. The last
+    /// use of B and C: no `apply` and no `trace` after it.
+    [[nodiscard]] scratch form_left() {
+        scratch g(pool_, rows(), rows());
+        g.matrix().setZero();
+        const bool factored = metric_.has_matrix() && worth_factoring(rows(), cols());
+        if (factored) {
+            load_inner();
+            if (cholesky_lower<float>(c_->matrix()))
+                multiply_right_lower(b_->matrix(), c_->matrix());
+            else
+                c_.reset();
         }
-        absorbed_ = true;
+        if (has_inner() && !(factored && c_))
+            for_each_half(
+                [&](const auto& half, const auto& block) { add_symmetric_lower(g.matrix(), half, block); });
+        else
+            add_gram_lower<float>(g.matrix(), b(), op::none);
+        return g;
     }
 
-    /// The lower triangle of `AᵀA`, which has the eigenvalues of G, once there is no inner matrix.
-    void form_right(dense_out<float> g) {
-        g.setZero();
-        add_gram_lower<float>(g, b(), op::transpose);
+    /// The lower triangle of `Sᵀ BᵀB S` (`r×r`) with `C = S Sᵀ`, `S` its Cholesky factor where it has one in
+    /// single precision: the eigenvalues are those of G, the vectors are those that `map_back` takes. mn² +
+    /// n³ flops and the factorization, mn² without an inner matrix. The last use of C: no `apply` and no
+    /// `trace` after it.
+    [[nodiscard]] scratch form_right() {
+        scratch g(pool_, cols(), cols());
+        g.matrix().setZero();
+        add_gram_lower<float>(g.matrix(), b(), op::transpose);
+        if (!has_inner()) return g;
+        if (metric_.has_matrix()) {
+            load_inner();
+            if (cholesky_lower<float>(c_->matrix())) {
+                multiply_two_sided<float>(g.matrix(), c_->matrix());
+                return g;
+            }
+            c_.reset();
+        }
+        root_ = metric_.factor().basis.cast<float>();
+        scratch product(pool_, cols(), root_.cols());
+        multiply_symmetric_into<float>(product.matrix(), g.matrix(), root_);
+        scratch result(pool_, root_.cols(), root_.cols());
+        multiply_into<float>(result.matrix(), root_, op::transpose, product.matrix(), op::none);
+        return result;
     }
 
-    /// `A V`: eigenvectors of `AᵀA` to those of G, but for their lengths.
-    [[nodiscard]] Eigen::MatrixXf map_back(const dense_ref<float>& v) {
-        return multiply<float>(b(), op::none, v, op::none);
+    /// `B S V`: vectors that go with `form_right` to those of G, but for their lengths.
+    [[nodiscard]] Eigen::MatrixXf map_back(const Eigen::MatrixXf& v) {
+        if (!has_inner()) return multiply<float>(b(), op::none, v, op::none);
+        if (!c_)
+            return multiply<float>(b(), op::none, multiply<float>(root_, op::none, v, op::none), op::none);
+        Eigen::MatrixXf inner = v;
+        multiply_left_lower(c_->matrix(), inner);
+        return multiply<float>(b(), op::none, inner, op::none);
     }
 
 private:
@@ -188,8 +200,8 @@ private:
         stride_ = matrix.outerStride();
     }
     [[nodiscard]] bool has_inner() const {
-        return !absorbed_ && (metric_.has_matrix() ||
-                              (!metric_.is_identity() && metric_.factor().kind != whitening::diagonal));
+        return metric_.has_matrix() ||
+               (!metric_.is_identity() && metric_.factor().kind != whitening::diagonal);
     }
     [[nodiscard]] double squared_norm() const {
         double sum = 0.0;
@@ -313,13 +325,13 @@ private:
     index rows_ = 0;
     index cols_ = 0;
     index stride_ = 0;
-    std::optional<scratch> c_;  ///< lower triangle
+    std::optional<scratch> c_;  ///< lower triangle, of C or of its Cholesky factor
+    Eigen::MatrixXf root_;      ///< the factor of C where that is not it
     Eigen::VectorXd scale_;
     Eigen::VectorXd inverse_scale_;
     int exponent_ = 0;
     double kept_ = 0.0;
     double whole_ = 0.0;
-    bool absorbed_ = false;
     bool keep_inner_ = true;
 };
 

@@ -30,6 +30,7 @@ struct leading_subspace {
     Eigen::MatrixXd basis;     ///< `m×k`, orthonormal to single precision, by descending singular value
     Eigen::VectorXd spectrum;  ///< the leading σ², in units of the operand
     double total = 0.0;        ///< ‖A‖²
+    double total_error = 0.0;  ///< standard error of the total, where it was estimated
     double gap = 0.0;          ///< estimate of loss/optimum − 1, squared errors
     bool certified = false;    ///< the gap is below what was allowed by a bound on the dropped eigenvalues
     std::string solver;
@@ -70,25 +71,26 @@ public:
     [[nodiscard]] std::optional<leading_subspace> solve(const solver_choice& choice,
                                                         std::optional<index> known, const rank_request& ask) {
         if (known && *known > metric_.rank_limit(w_.cols())) return std::nullopt;
-        auto found = attempt(choice, known, ask, search::when_uneven);
+        auto found = attempt(choice, known, ask, search::late);
         // Few directions mostly come out well enough without a look at the others first.
         if (!found && choice.route == route::krylov) found = attempt(choice, known, ask, search::early);
         return found;
     }
 
 private:
-    enum class search : bool { when_uneven, early };
+    enum class search : bool { late, early };
     [[nodiscard]] std::optional<leading_subspace> attempt(const solver_choice& choice,
                                                           std::optional<index> known, const rank_request& ask,
                                                           search first);
 
     struct problem {
         gram_operator g;
-        std::optional<scratch> gram;  ///< of the smaller side, lower triangle
-        double trace = 0.0;           ///< less the eigenvalues that are locked
-        bool complete = false;        ///< whether the trace and, where wanted, the Gram matrix are there
-        Eigen::MatrixXf locked = {};  ///< directions that are left out
+        std::optional<scratch> gram = {};  ///< of the smaller side, lower triangle
+        std::optional<double> whole = {};  ///< trace of the operator
+        double taken = 0.0;                ///< of the trace: eigenvalues that are locked
+        Eigen::MatrixXf locked = {};       ///< directions that are left out
 
+        [[nodiscard]] double trace() const { return *whole - taken; }
         [[nodiscard]] index side() const { return gram ? gram->matrix().rows() : g.rows(); }
         /// Whether the vectors of the operator are those of the right side.
         [[nodiscard]] bool mapped(const solver_choice& choice) const { return choice.right && gram; }
@@ -104,15 +106,23 @@ private:
         return sum;
     }
     [[nodiscard]] static symmetric_operator product(problem& p);
-    struct outlier_search {
-        eigen_estimate found;  ///< those that stand out and have converged
-        double cost = 0.0;     ///< what taking them for eigenvectors adds to the loss, by their residuals
-        bool drown_the_rest = false;
+    /// Directions that stand out of the rest, and have converged.
+    template <class Vectors>
+    struct outliers {
+        Vectors vectors;
+        Eigen::VectorXd values;
+        double cost = 0.0;  ///< what taking them for eigenvectors adds to the loss, by their residuals
+        bool drown_the_rest = false;  ///< single precision would lose the rest behind them
     };
-    [[nodiscard]] outlier_search outliers(problem& p, index limit);
-    static void lock(problem& p, const eigen_estimate& found);
+    template <class Vectors>
+    void judge(outliers<Vectors>& found, const Eigen::VectorXd& residuals, double bulk, double side) const;
+    [[nodiscard]] outliers<Eigen::MatrixXd> giant_channels(const Eigen::MatrixXd& q,
+                                                           const dense_matrix<Scalar>& right,
+                                                           index limit) const;
+    [[nodiscard]] outliers<Eigen::MatrixXf> search_outliers(problem& p, index limit);
+    static void lock(problem& p, const outliers<Eigen::MatrixXf>& found);
     static void take_out(scratch& gram, const Eigen::MatrixXf& u);
-    [[nodiscard]] Eigen::MatrixXd weigh(const Eigen::MatrixXd& x) const;
+    [[nodiscard]] Eigen::MatrixXd weigh(const Eigen::MatrixXd& x, const Eigen::MatrixXd& q) const;
     [[nodiscard]] static bool orthonormal(const Eigen::MatrixXd& q);
     [[nodiscard]] double measured_gap(const leading_subspace& found, index k) const;
     [[nodiscard]] Eigen::MatrixXd refine(const Eigen::MatrixXd& directions, const Eigen::MatrixXd& q) const;
@@ -143,37 +153,28 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const E
         const double left = whole - squared_norm(right);
         if (left > 0.25 * whole) {
             problem p{gram_operator(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
-                                    metric_, pool_),
-                      {}};
-            p.trace = std::ldexp(left, -2 * p.g.exponent());
-            p.complete = true;
+                                    metric_, pool_)};
+            p.whole = std::ldexp(left, -2 * p.g.exponent());
             p.locked = q.template cast<float>();
             return p;
         }
     }
-    problem p{gram_operator(w_, q, right, metric_, pool_), {}};
+    problem p{gram_operator(w_, q, right, metric_, pool_)};
     // Few products are wanted of an operator that is only there to be formed.
-    if (choice.route != route::krylov && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
+    if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
     return p;
 }
 
-/// Forms the Gram matrix where the route wants it, and the trace.
+/// Forms the Gram matrix where the route wants it, and the trace unless it is to be estimated.
 template <class Scalar>
 void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& choice) {
-    if (p.complete) return;
-    p.complete = true;
     if (choice.route == route::krylov) {
-        p.trace += p.g.trace();
+        const bool estimated = choice.estimate_trace && p.locked.cols() == 0;
+        if (!p.whole && !estimated) p.whole = p.g.trace();
         return;
     }
-    if (choice.right) p.g.absorb_inner();
-    const index side = choice.right ? p.g.cols() : p.g.rows();
-    p.gram.emplace(pool_, side, side);
-    if (choice.right)
-        p.g.form_right(p.gram->matrix());
-    else
-        p.g.form_left(p.gram->matrix());
-    p.trace += p.gram->matrix().diagonal().template cast<double>().sum();
+    p.gram.emplace(choice.right ? p.g.form_right() : p.g.form_left());
+    p.whole = p.gram->matrix().diagonal().template cast<double>().sum();
     take_out(*p.gram, p.locked);
 }
 
@@ -189,55 +190,127 @@ symmetric_operator single_precision_solver<Scalar>::product(problem& p) {
     };
 }
 
-/// The directions that stand out of the rest and have converged, if there are any, and whether single
-/// precision would lose the rest behind them.
+/// Keeps what stands out of a bulk of eigenvalues and has converged; `found` has more, by descending value.
 template <class Scalar>
-auto single_precision_solver<Scalar>::outliers(problem& p, index limit) -> outlier_search {
-    constexpr index block = 32;
-    constexpr index dimension = 3 * block;
-    outlier_search result;
-    const index most = std::min(block, limit - 1);
-    if (most <= 0) return result;
-    eigen_estimate& found = result.found;
-    found = block_krylov(
-        product(p), p.side(), most,
-        {.block = block, .first_check = dimension, .largest = dimension, .tolerance = 0.0, .total = p.trace},
-        pool_);
-    if (found.vectors.size() == 0) return result;
-    const auto side = static_cast<double>(p.side());
-    // Before the trace is known the least of the Ritz values stands for the rest. Below a few eps of the
-    // largest both are rounding.
-    const double rounding =
-        4.0 * static_cast<double>(std::numeric_limits<float>::epsilon()) * found.values(0);
-    const double rest =
-        p.complete ? (p.trace - found.values.head(most).sum()) / side : found.values(found.values.size() - 1);
-    const double bulk = std::max(rest, rounding);
+template <class Vectors>
+void single_precision_solver<Scalar>::judge(outliers<Vectors>& found, const Eigen::VectorXd& residuals,
+                                            double bulk, double side) const {
+    // Below a few eps of the largest the bulk is rounding.
+    const auto eps = static_cast<double>(std::numeric_limits<float>::epsilon());
+    bulk = std::max(bulk, 4.0 * eps * found.values(0));
     const double loss = least_loss * bulk * side;
     // Behind a giant the rest is rounding, and so is what is known of it.
-    const auto giants = (found.values.head(most).array() > 100.0 * bulk).count();
-    result.drown_the_rest = giants > 0 && (found.values(0) > 3e4 * bulk ||
-                                           noise(product_noise, found.values.head(giants).squaredNorm(),
-                                                 least_loss * bulk, loss) > 0.1 * allowed_);
+    const auto giants = (found.values.array() > 100.0 * bulk).count();
+    found.drown_the_rest = giants > 0 && (found.values(0) > 3e4 * bulk ||
+                                          noise(product_noise, found.values.head(giants).squaredNorm(),
+                                                least_loss * bulk, loss) > 0.1 * allowed_);
     index count = 0;
-    for (; count < most && found.values(count) > 10.0 * bulk; ++count) {
-        double cost = found.residuals(count) / (found.values(count) - bulk);
-        if (result.drown_the_rest) {
+    for (; count < found.values.size() && found.values(count) > 10.0 * bulk; ++count) {
+        double cost = residuals(count) / (found.values(count) - bulk);
+        if (found.drown_the_rest) {
             if (count == giants) break;
             cost *= std::pow(bulk / found.values(count), 2);  // by the power step that follows
-        } else if (!(result.cost + cost <= 0.01 * allowed_ * loss)) {
+        } else if (!(found.cost + cost <= 0.01 * allowed_ * loss)) {
             break;
         }
-        result.cost += cost;
+        found.cost += cost;
     }
     found.vectors.conservativeResize(Eigen::NoChange, count);
     found.values.conservativeResize(count);
+}
+
+/// Channels that are, in the metric, more than 16 times as long as the median one announce giants before
+/// anything costly is done: their vectors are nearly spanned by those columns of W, and a power step in
+/// double makes them so. Nothing, unless the rest would drown.
+template <class Scalar>
+auto single_precision_solver<Scalar>::giant_channels(const Eigen::MatrixXd& q,
+                                                     const dense_matrix<Scalar>& right, index limit) const
+    -> outliers<Eigen::MatrixXd> {
+    const index n = w_.cols();
+    const auto side = static_cast<double>(std::min(w_.rows(), n));
+    Eigen::VectorXd lengths = metric_.diagonal(n);  // squared
+    for (index j = 0; j < n; ++j) {
+        const auto whole = static_cast<double>(w_.col(j).squaredNorm());
+        const double left = q.cols() == 0 ? whole : whole - static_cast<double>(right.col(j).squaredNorm());
+        lengths(j) *= left > 1e-3 * whole ? left : 0.0;  // less would be rounding
+    }
+    Eigen::VectorXd sorted = lengths;
+    std::nth_element(sorted.begin(), sorted.begin() + n / 2, sorted.end());
+    const double typical = sorted(n / 2);
+    if (typical == 0.0) return {};
+    const index most = std::min<index>({32, limit - 1, w_.rows()});
+    Eigen::MatrixXd x(w_.rows(), 0);
+    for (index longest = 0; x.cols() < most; lengths(longest) = 0.0) {
+        const double length = lengths.maxCoeff(&longest);
+        if (!(length > 16.0 * 16.0 * typical)) break;
+        x.conservativeResize(Eigen::NoChange, x.cols() + 1);
+        x.rightCols(1) = w_.col(longest).template cast<double>();
+        project_out<double>(x.rightCols(1), q);
+        x.rightCols(1).stableNormalize();
+    }
+    const double bulk = typical * static_cast<double>(n) / side;
+    constexpr int steps = 3;
+    for (int step = 0; x.cols() > 0 && step < steps; ++step) {
+        orthonormalize<double>(x);
+        const Eigen::MatrixXd y = weigh(x, q);
+        const tridiagonal_eigen<double> eigen(multiply(x, op::transpose, y, op::none));
+        if (!eigen.converged()) break;
+        const Eigen::MatrixXd v = eigen.vectors(x.cols());
+        outliers<Eigen::MatrixXd> found;
+        found.values = eigen.values();
+        found.vectors = multiply(y, op::none, v, op::none);
+        const Eigen::VectorXd residuals =
+            (found.vectors - multiply(x, op::none, v, op::none) * found.values.asDiagonal())
+                .colwise()
+                .squaredNorm()
+                .transpose();
+        x = found.vectors;
+        judge(found, residuals, bulk, side);
+        if (!found.drown_the_rest) break;
+        // Of a vector at an angle s to the true one the quotient uᵀG²u/uᵀGu is off by s²·μ, μ being what is
+        // mixed in: a few times the bulk, or channels that were not taken.
+        const double mixed = std::max(10.0 * bulk, lengths.maxCoeff());
+        index count = 0;
+        while (count < found.values.size() &&
+               residuals(count) * mixed <= 1e-6 * found.values(0) * found.values(count) * found.values(count))
+            ++count;
+        if (count == 0) continue;
+        found.vectors.conservativeResize(Eigen::NoChange, count);
+        found.values.conservativeResize(count);
+        found.values = found.vectors.colwise().squaredNorm().transpose().cwiseQuotient(found.values).eval();
+        orthonormalize<double>(found.vectors);
+        return found;
+    }
+    return {};
+}
+
+/// The same of the operator itself, by a short Krylov iteration.
+template <class Scalar>
+auto single_precision_solver<Scalar>::search_outliers(problem& p, index limit) -> outliers<Eigen::MatrixXf> {
+    constexpr index block = 32;
+    constexpr index dimension = 3 * block;
+    outliers<Eigen::MatrixXf> result;
+    const index most = std::min(block, limit - 1);
+    if (most <= 0) return result;
+    eigen_estimate found = block_krylov(
+        product(p), p.side(), most,
+        {.block = block, .first_check = dimension, .largest = dimension, .tolerance = 0.0, .total = 0.0},
+        pool_);
+    if (found.vectors.size() == 0) return result;
+    const auto side = static_cast<double>(p.side());
+    // Before the trace is known the least of the Ritz values stands for the rest.
+    const double bulk =
+        p.whole ? (p.trace() - found.values.head(most).sum()) / side : found.values(found.values.size() - 1);
+    result.vectors = std::move(found.vectors);
+    result.values = found.values.head(most);
+    judge(result, found.residuals, bulk, side);
     return result;
 }
 
 /// Leaves directions out of the operator from now on.
 template <class Scalar>
-void single_precision_solver<Scalar>::lock(problem& p, const eigen_estimate& found) {
-    p.trace -= found.values.sum();
+void single_precision_solver<Scalar>::lock(problem& p, const outliers<Eigen::MatrixXf>& found) {
+    p.taken += found.values.sum();
     p.locked.conservativeResize(p.side(), p.locked.cols() + found.vectors.cols());
     p.locked.rightCols(found.vectors.cols()) = found.vectors;
     if (p.gram) take_out(*p.gram, found.vectors);
@@ -253,26 +326,30 @@ void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::Matri
     add_symmetric_lower(gram.matrix(), -u, z);
 }
 
-/// `W M Wᵀ X` in double; W and M are read where they are.
+/// `(I − Q Qᵀ) W M Wᵀ X` in double; W and M are read where they are.
 template <class Scalar>
-Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x) const {
-    constexpr index chunk = 512;
+Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x,
+                                                       const Eigen::MatrixXd& q) const {
+    const index chunk = std::clamp<index>((1 << 17) / w_.rows(), 8, 512);  // a megabyte in double
     Eigen::MatrixXd inner(w_.cols(), x.cols());
+    Eigen::MatrixXd converted;
     const auto each_chunk = [&](auto&& f) {
         for (index first = 0; first < w_.cols(); first += chunk) {
             const index count = std::min(chunk, w_.cols() - first);
-            f(first, count, Eigen::MatrixXd(w_.middleCols(first, count).template cast<double>()));
+            converted = w_.middleCols(first, count).template cast<double>();
+            f(first, count);
         }
     };
-    each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
-        multiply_into<double>(inner.middleRows(first, count), columns, op::transpose, x, op::none);
+    each_chunk([&](index first, index count) {
+        multiply_into<double>(inner.middleRows(first, count), converted, op::transpose, x, op::none);
     });
     const Eigen::MatrixXd weighted = metric_.times(inner);
     Eigen::MatrixXd result = Eigen::MatrixXd::Zero(w_.rows(), x.cols());
-    each_chunk([&](index first, index count, const Eigen::MatrixXd& columns) {
-        multiply_into<double>(result, columns, op::none, weighted.middleRows(first, count), op::none,
+    each_chunk([&](index first, index count) {
+        multiply_into<double>(result, converted, op::none, weighted.middleRows(first, count), op::none,
                               into::add);
     });
+    project_out(result, q);
     return result;
 }
 
@@ -280,8 +357,7 @@ Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x)
 template <class Scalar>
 Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& directions,
                                                         const Eigen::MatrixXd& q) const {
-    Eigen::MatrixXd result = weigh(directions);
-    project_out(result, q);
+    Eigen::MatrixXd result = weigh(directions, q);
     orthonormalize<double>(result);
     return result;
 }
@@ -313,8 +389,7 @@ double single_precision_solver<Scalar>::measured_gap(const leading_subspace& fou
     for (index i = 0; i < k; ++i)
         combinations.row(i) /= std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total);
     const Eigen::MatrixXd directions = multiply(found.basis, op::none, combinations, op::none);
-    Eigen::MatrixXd residuals = weigh(directions) / found.total;
-    project_out(residuals, q_);
+    Eigen::MatrixXd residuals = weigh(directions, q_) / found.total;
     project_out(residuals, found.basis);
     return residuals.squaredNorm() / static_cast<double>(probes) * (found.total / loss);
 }
@@ -328,69 +403,76 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     result.basis.resize(w_.rows(), 0);
     Eigen::MatrixXd with_giants;  // Q and what is taken off W beside it
     dense_matrix<Scalar> right_with_giants;
-    std::optional<problem> p(begin(choice, q_, right_));
+    std::optional<problem> p;
     const auto scale = [&p] { return std::ldexp(1.0, 2 * p->g.exponent()); };
-    // What is left of W may be its rounding: nothing to solve for.
-    const auto nothing_left = [&p] { return p->g.share_left() < 1e-20; };
-    if (nothing_left()) return std::nullopt;
 
     // Outliers get out of the way of the rest in one of two ways. Where even the products would lose the rest
     // behind them, they are taken off W in double and all begins anew; else they are locked, for the sake of
-    // the eigensolver. Channels of very different scale announce the first kind before anything costly is
-    // done.
+    // the eigensolver.
     double locked_squares = 0.0;
     double locked_cost = 0.0;
-    bool early = first == search::early || p->g.uneven();
+    const auto keep = [&](const Eigen::MatrixXd& directions, const Eigen::VectorXd& values, double cost) {
+        const index count = directions.cols();
+        result.basis.conservativeResize(Eigen::NoChange, result.basis.cols() + count);
+        result.basis.rightCols(count) = directions;
+        result.spectrum.conservativeResize(result.basis.cols());
+        result.spectrum.tail(count) = values;
+        locked_cost += cost;
+    };
+    const auto take_off = [&](const Eigen::MatrixXd& directions) {
+        const index count = directions.cols();
+        if (with_giants.size() == 0) {
+            with_giants = q_;
+            right_with_giants = right_;
+        }
+        with_giants.conservativeResize(w_.rows(), with_giants.cols() + count);
+        with_giants.rightCols(count) = directions;
+        right_with_giants.conservativeResize(with_giants.cols(), w_.cols());
+        right_with_giants.bottomRows(count) =
+            multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
+    };
+    const auto off = [&]() -> const Eigen::MatrixXd& { return with_giants.size() == 0 ? q_ : with_giants; };
+    const auto right_off = [&]() -> const dense_matrix<Scalar>& {
+        return with_giants.size() == 0 ? right_ : right_with_giants;
+    };
     constexpr int passes = 4;
     for (int pass = 1;; ++pass) {
-        if (!early) {
+        const index limit = (known ? *known : std::min(w_.rows(), w_.cols())) - result.basis.cols();
+        if (pass < passes) {
+            const outliers<Eigen::MatrixXd> giants = giant_channels(off(), right_off(), limit);
+            if (giants.vectors.cols() > 0) {
+                keep(giants.vectors, giants.values, giants.cost);
+                take_off(giants.vectors);
+                continue;
+            }
+        }
+        p.reset();
+        p.emplace(begin(choice, off(), right_off()));
+        // What is left of W may be its rounding: nothing to solve for.
+        if (p->g.share_left() < 1e-20) return std::nullopt;
+        if (first == search::late) {
             complete(*p, choice);
             if (choice.route == route::krylov) break;
         }
-        const outlier_search standing_out =
-            outliers(*p, known ? *known - result.basis.cols() : std::min(w_.rows(), w_.cols()));
-        const eigen_estimate& found = standing_out.found;
-        const index count = found.vectors.cols();
-        const bool restart = count > 0 && standing_out.drown_the_rest && pass < passes;
-        const bool other_side = early && choice.right;  // of the Gram matrix that is iterated on later
-        if (count > 0 && (restart || !other_side)) {
+        const outliers<Eigen::MatrixXf> found = search_outliers(*p, limit);
+        if (found.vectors.cols() > 0) {
             Eigen::MatrixXd directions =
                 (p->mapped(choice) ? p->g.map_back(found.vectors) : found.vectors).template cast<double>();
-            if (restart) {
-                if (with_giants.size() == 0) {
-                    with_giants = q_;
-                    right_with_giants = right_;
-                }
-                directions = refine(directions, with_giants);
-            } else if (p->mapped(choice)) {
+            const bool again = found.drown_the_rest && pass < passes;
+            if (again)
+                directions = refine(directions, off());
+            else if (p->mapped(choice))
                 orthonormalize<double>(directions);
-            }
-            const index before = result.basis.cols();
-            result.basis.conservativeResize(w_.rows(), before + count);
-            result.basis.rightCols(count) = directions;
-            result.spectrum.conservativeResize(before + count);
-            result.spectrum.tail(count) = found.values * scale();
-            locked_cost += standing_out.cost * scale();
-            if (restart) {
-                with_giants.conservativeResize(w_.rows(), with_giants.cols() + count);
-                with_giants.rightCols(count) = directions;
-                right_with_giants.conservativeResize(with_giants.cols(), w_.cols());
-                right_with_giants.bottomRows(count) =
-                    multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
-                p.reset();
-                p.emplace(begin(choice, with_giants, right_with_giants));
-                if (nothing_left()) return std::nullopt;
+            keep(directions, found.values * scale(), found.cost * scale());
+            if (again) {
+                take_off(directions);
                 continue;
             }
             lock(*p, found);
             locked_squares = found.values.squaredNorm();
         }
-        if (!early) break;
-        early = false;
-        if (!other_side) {
-            complete(*p, choice);
-            break;
-        }
+        if (first == search::early) complete(*p, choice);
+        break;
     }
     const index given = result.basis.cols();
     const index side = p->side();
@@ -404,20 +486,25 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
                               .first_check = choice.dimension,
                               .largest = side * 9 / 10,
                               .tolerance = 0.6 * allowed_,
-                              .total = p->trace},
+                              .total = p->whole ? std::optional(p->trace()) : std::nullopt},
                              pool_);
         result.solver =
             choice.route == route::krylov ? "block Krylov (single)" : "Gram + block Krylov (single)";
-        if (found.converged)
-            result.gap = krylov_margin * found.missing / (p->trace - found.values.head(*wanted).sum());
+        if (found.converged) {
+            if (!p->whole) {
+                p->whole = found.total + p->taken;
+                result.total_error = found.total_error * scale();
+            }
+            result.gap = krylov_margin * found.missing / (p->trace() - found.values.head(*wanted).sum());
+        }
     }
     double squares = 0.0;
     if (!found.converged) {
         if (!p->gram) {
             if (p->g.rows() > p->g.cols()) return std::nullopt;
-            p->gram.emplace(pool_, side, side);
-            p->g.form_left(p->gram->matrix());
+            p->gram.emplace(p->g.form_left());
             take_out(*p->gram, p->locked);
+            p->whole = p->gram->matrix().diagonal().template cast<double>().sum() + p->taken;
         }
         const tridiagonal_eigen<float> eigen(Eigen::MatrixXf(p->gram->matrix()));
         if (!eigen.converged()) return std::nullopt;
@@ -440,21 +527,24 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
                              static_cast<double>(found.values.size() - *wanted);
         result.certified = slack <= allowed_ * (loss - slack);
     } else {
-        const double rest = p->trace - found.values.head(*wanted).sum();
+        const double rest = p->trace() - found.values.head(*wanted).sum();
         squares = found.values.head(*wanted).squaredNorm() + rest * found.values(*wanted - 1);
     }
-    const double loss = p->trace - found.values.head(*wanted).sum();
+    const double loss = p->trace() - found.values.head(*wanted).sum();
     result.gap += noise(eigensolver_noise, squares, found.values(*wanted - 1), loss) +
                   noise(product_noise, squares + locked_squares + p->g.product_scale(),
                         found.values(*wanted - 1), loss);
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
+    if (p->mapped(choice)) {
+        found.vectors = p->g.map_back(found.vectors);
+        found.vectors.colwise().normalize();
+        orthonormalize<float>(found.vectors);
+    }
     result.basis.conservativeResize(w_.rows(), given + *wanted);
-    if (p->mapped(choice))
-        result.basis.rightCols(*wanted) = p->g.map_back(found.vectors).template cast<double>();
-    else
-        result.basis.rightCols(*wanted) = found.vectors.template cast<double>();
+    result.basis.rightCols(*wanted) = found.vectors.template cast<double>();
+    found.vectors.resize(0, 0);
     // What was locked is left out to rounding on the scale of what was locked, not of what is left.
     project_out<double>(result.basis.rightCols(*wanted), result.basis.leftCols(given));
     // Beyond k the values of a Krylov iteration are lower bounds and no more.
@@ -463,8 +553,9 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
                              : std::min<index>(found.values.size(), std::min(w_.rows(), w_.cols()) - given);
     result.spectrum.conservativeResize(given + values);
     result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
-    result.total = result.spectrum.head(given).sum() + p->trace * scale();
-    if (p->mapped(choice) || !orthonormal(result.basis)) orthonormalize<double>(result.basis);
+    result.total = result.spectrum.head(given).sum() + p->trace() * scale();
+    p.reset();
+    if (!orthonormal(result.basis)) orthonormalize<double>(result.basis);
     result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
     if (!(result.gap <= allowed_)) return std::nullopt;
     return result;
