@@ -8,6 +8,7 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <type_traits>
@@ -126,6 +127,13 @@ void multiply_symmetric_into(dense_out<Scalar> c, const dense_ref<Scalar>& s, co
 #else
     c.noalias() = s.template selfadjointView<Eigen::Lower>() * b;
 #endif
+}
+
+/// How many columns of m rows to convert at a time where products with few vectors take turns with it: small
+/// enough for the products to stay in one thread, and the columns in the cache of one core. Writing to what
+/// another core has read costs ten times as much as all else.
+[[nodiscard]] constexpr Eigen::Index thin_panel(Eigen::Index rows) noexcept {
+    return std::max<Eigen::Index>(1, (1 << 16) / std::max<Eigen::Index>(rows, 1));
 }
 
 /// `A ← A − Q Qᵀ A` for orthonormal `Q`.

@@ -231,8 +231,9 @@ private:
         kept_ = whole_ = 0.0;
         const dense_matrix<Working> q_working = q.template cast<Working>();
         dense_matrix<Working> block;
-        for (index first = 0; first < w.cols(); first += chunk) {
-            const index count = std::min(chunk, w.cols() - first);
+        const index panel = q.cols() <= 16 ? thin_panel(w.rows()) : chunk;
+        for (index first = 0; first < w.cols(); first += panel) {
+            const index count = std::min(panel, w.cols() - first);
             const auto columns = w.middleCols(first, count);
             const Eigen::VectorXd d = scale_.segment(first, count) * std::ldexp(1.0, -exponent_);
             auto target = b_->matrix().middleCols(first, count);

@@ -330,7 +330,7 @@ void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::Matri
 template <class Scalar>
 Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x,
                                                        const Eigen::MatrixXd& q) const {
-    const index chunk = std::clamp<index>((1 << 17) / w_.rows(), 8, 512);  // a megabyte in double
+    const index chunk = thin_panel(w_.rows());
     Eigen::MatrixXd inner(w_.cols(), x.cols());
     Eigen::MatrixXd converted;
     const auto each_chunk = [&](auto&& f) {
