@@ -49,11 +49,13 @@ public:
     /// positive semi-definite, and outlive the metric unless it is given as an rvalue. `kind` says which
     /// factor `factor()` makes, `rank_limit` bounds the rank where the caller knows one (the tokens of a Gram
     /// matrix).
+    template <class = void>
     metric(const Eigen::MatrixXd& lower, double shift, whitening kind, index rank_limit, std::string name)
         : state_(std::make_shared<state>()), name_(std::move(name)) {
         state_->lower = &lower;
         describe(shift, kind, rank_limit);
     }
+    template <class = void>
     metric(Eigen::MatrixXd&& lower, double shift, whitening kind, index rank_limit, std::string name)
         : state_(std::make_shared<state>()), name_(std::move(name)) {
         state_->owned = std::move(lower);
@@ -81,7 +83,7 @@ public:
             if (!has_matrix()) return;
             Eigen::MatrixXd full = state_->lower->selfadjointView<Eigen::Lower>();
             full.diagonal().array() += state_->shift;
-            state_->factor = whiten(full, state_->kind);
+            state_->factor = state_->factorize(full, state_->kind);
         });
         return state_->factor;
     }
@@ -126,15 +128,19 @@ private:
         double shift = 0.0;
         index rank_limit = 0;
         whitening kind = whitening::cholesky;
+        // A pointer, so that only programs that make such a metric compile a factorization.
+        whitening_factor (*factorize)(const Eigen::MatrixXd&, whitening) = nullptr;
         std::once_flag once;
         whitening_factor factor;
     };
+    template <class = void>
     void describe(double shift, whitening kind, index rank_limit) {
         if (lower().rows() != lower().cols() || lower().rows() == 0)
             throw error("metric: M is " + detail::shape_text(index{lower().rows()}, index{lower().cols()}) +
                         ", not square");
         state_->shift = shift;
         state_->kind = kind;
+        state_->factorize = [](const Eigen::MatrixXd& m, whitening how) { return whiten(m, how); };
         state_->rank_limit = shift > 0.0 ? lower().rows() : std::min(lower().rows(), rank_limit);
     }
 

@@ -101,33 +101,13 @@ lapack_int stedc(column<Real>& diagonal, column<Real>& off_diagonal, dense<Real>
         work.data(), size(lwork), iwork.data(), size(liwork));
 }
 
-/// `C ← H C`, or `Hᵀ C` for 'T', for the H that `sytrd` left in `a` and `tau`. In panels of 128 reflectors:
-/// `ormtr` takes 32, at little more than half the speed.
+/// The upper triangle of T with `H₁ H₂ … = I − V T Vᵀ` for reflectors in the columns of `v`, ones on its
+/// diagonal.
 template <class Real>
-lapack_int apply_reflectors(const dense<Real>& a, const column<Real>& tau, dense<Real>& c, char op = 'N') {
-    constexpr std::int64_t panel = 128;
-    const std::int64_t count = c.rows() - 1;  // reflector i starts at row i + 1
-    if (count <= 0 || c.cols() == 0) return 0;
-    dense<Real> t(panel, panel);
-    dense<Real> work(c.cols(), panel);
-    const std::int64_t panels = (count + panel - 1) / panel;
-    for (std::int64_t i = 0; i < panels; ++i) {
-        // H = H₁ H₂ …: the last comes first, unless transposed.
-        const std::int64_t first = (op == 'N' ? panels - 1 - i : i) * panel;
-        const std::int64_t width = std::min(panel, count - first);
-        const std::int64_t rows = count - first;
-        const Real* const v = a.data() + (first + 1) + first * a.rows();
-        lapack_int info = routine<Real>(LAPACKE_slarft_work, LAPACKE_dlarft_work)(
-            LAPACK_COL_MAJOR, 'F', 'C', size(rows), size(width), v, size(a.rows()), tau.data() + first,
-            t.data(), size(panel));
-        if (info == 0)
-            info = routine<Real>(LAPACKE_slarfb_work, LAPACKE_dlarfb_work)(
-                LAPACK_COL_MAJOR, 'L', op, 'F', 'C', size(rows), size(c.cols()), size(width), v,
-                size(a.rows()), t.data(), size(panel), c.data() + first + 1, size(c.rows()), work.data(),
-                size(c.cols()));
-        if (info != 0) return info;
-    }
-    return 0;
+lapack_int larft(const dense<Real>& v, const Real* tau, dense<Real>& t) {
+    return routine<Real>(LAPACKE_slarft_work, LAPACKE_dlarft_work)(LAPACK_COL_MAJOR, 'F', 'C', size(v.rows()),
+                                                                   size(v.cols()), v.data(), size(v.rows()),
+                                                                   tau, t.data(), size(t.rows()));
 }
 
 /// Reciprocal 1-norm condition number of A from its Cholesky factor and ‖A‖₁.

@@ -110,8 +110,9 @@ std::pair<double, double> trace_outside(const symmetric_operator& apply, const d
 /// falling spectra, k/n from 0.02 to 0.35 and blocks from k/16 to k/2. With dimension d and block b: d
 /// products with the operator, 2sd² flops for orthogonality, 2sdk for the vectors, and the eigenproblem of a
 /// d×d band matrix. Memory: `s×d` and three `d×d`.
-inline eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k,
-                                   const krylov_limits& limits, workspace& pool) {
+template <class = void>
+eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k, const krylov_limits& limits,
+                            workspace& pool) {
     const index block = limits.block;
     const index largest = std::min(limits.largest, side - side % block) / block * block;
     eigen_estimate result;

@@ -25,6 +25,8 @@ namespace nsvd::inline NSVD_ABI::detail {
 ///
 /// What is projected out is taken off in double before anything is rounded, so the rounding is relative to
 /// what is left: an outlier channel spoils nothing once its direction is in Q.
+/// A template for one reason: a program that does not call it does not pay for compiling it.
+template <class = void>
 class gram_operator {
 public:
     /// `right` is `Qᵀ W`.
@@ -206,7 +208,7 @@ private:
     [[nodiscard]] double squared_norm() const {
         double sum = 0.0;
         for (index j = 0; j < cols(); ++j)
-            sum += b().col(j).cast<double>().squaredNorm();
+            sum += b().col(j).template cast<double>().squaredNorm();
         return sum;
     }
 

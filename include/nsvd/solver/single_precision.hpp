@@ -84,7 +84,7 @@ private:
                                                           search first);
 
     struct problem {
-        gram_operator g;
+        gram_operator<> g;
         std::optional<scratch> gram = {};  ///< of the smaller side, lower triangle
         std::optional<double> whole = {};  ///< trace of the operator
         double taken = 0.0;                ///< of the trace: eigenvalues that are locked
@@ -152,14 +152,14 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const E
         const double whole = squared_norm(w_);
         const double left = whole - squared_norm(right);
         if (left > 0.25 * whole) {
-            problem p{gram_operator(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
-                                    metric_, pool_)};
+            problem p{gram_operator<>(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
+                                      metric_, pool_)};
             p.whole = std::ldexp(left, -2 * p.g.exponent());
             p.locked = q.template cast<float>();
             return p;
         }
     }
-    problem p{gram_operator(w_, q, right, metric_, pool_)};
+    problem p{gram_operator<>(w_, q, right, metric_, pool_)};
     // Few products are wanted of an operator that is only there to be formed.
     if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
     return p;
@@ -539,7 +539,8 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
 
     if (p->mapped(choice)) {
         found.vectors = p->g.map_back(found.vectors);
-        found.vectors.colwise().normalize();
+        for (index j = 0; j < *wanted; ++j)
+            found.vectors.col(j).stableNormalize();
         orthonormalize<float>(found.vectors);
     }
     result.basis.conservativeResize(w_.rows(), given + *wanted);
