@@ -105,6 +105,15 @@ private:
             sum += static_cast<double>(a.col(j).squaredNorm());
         return sum;
     }
+    [[nodiscard]] static double taken_by(const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right);
+    /// Random entries of ±1.
+    [[nodiscard]] static Eigen::MatrixXd signs(index rows, index cols) {
+        std::mt19937_64 random(5489);
+        Eigen::MatrixXd z(rows, cols);
+        for (double& x : z.reshaped())
+            x = (random() & 1) != 0 ? 1.0 : -1.0;
+        return z;
+    }
     [[nodiscard]] static symmetric_operator product(problem& p);
     /// Directions that stand out of the rest, and have converged.
     template <class Vectors>
@@ -143,6 +152,18 @@ private:
     double allowed_ = 0.0;
 };
 
+/// ‖W‖² less ‖W − Q Qᵀ W‖² where `right = QᵀW`: `2‖R‖² − ‖Q R‖²`, which is ‖R‖² as far as Q is orthonormal.
+/// How far it is, to single precision, is seen along a few random combinations.
+template <class Scalar>
+double single_precision_solver<Scalar>::taken_by(const Eigen::MatrixXd& q,
+                                                 const dense_matrix<Scalar>& right) {
+    const dense_matrix<Scalar> z = signs(right.cols(), 4).template cast<Scalar>();
+    const Eigen::MatrixXd y = multiply<Scalar>(right, op::none, z, op::none).template cast<double>();
+    const double before = y.squaredNorm();
+    const double after = multiply(q, op::none, y, op::none).squaredNorm();
+    return squared_norm(right) * (before > 0.0 ? 2.0 - after / before : 1.0);
+}
+
 /// The operator, of which nothing is formed yet.
 template <class Scalar>
 auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const Eigen::MatrixXd& q,
@@ -150,7 +171,7 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const E
     if (choice.route == route::krylov && metric_.is_identity() && &q == &q_ && q.cols() > 0) {
         // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
         const double whole = squared_norm(w_);
-        const double left = whole - squared_norm(right);
+        const double left = whole - taken_by(q, right);
         if (left > 0.25 * whole) {
             problem p{gram_operator<>(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
                                       metric_, pool_)};
@@ -365,10 +386,7 @@ Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& d
 /// Whether `QᵀQ z = z` to 1e-4 for a few random z.
 template <class Scalar>
 bool single_precision_solver<Scalar>::orthonormal(const Eigen::MatrixXd& q) {
-    std::mt19937_64 random(77);
-    Eigen::MatrixXd z(q.cols(), 4);
-    for (double& x : z.reshaped())
-        x = (random() & 1) != 0 ? 1.0 : -1.0;
+    const Eigen::MatrixXd z = signs(q.cols(), 4);
     const Eigen::MatrixXd same = multiply(q, op::transpose, multiply(q, op::none, z, op::none), op::none);
     return (same - z).norm() <= 1e-4 * z.norm();
 }
@@ -381,10 +399,7 @@ double single_precision_solver<Scalar>::measured_gap(const leading_subspace& fou
     constexpr index probes = 8;
     const double loss = found.total - found.spectrum.head(k).sum();
     const auto dropped = static_cast<double>(std::max<index>(1, std::min(w_.rows(), w_.cols()) - k));
-    std::mt19937_64 random(5489);
-    Eigen::MatrixXd combinations(k, probes);
-    for (double& x : combinations.reshaped())
-        x = (random() & 1) != 0 ? 1.0 : -1.0;
+    Eigen::MatrixXd combinations = signs(k, probes);
     const double least = 0.3 * found.spectrum(k - 1);
     for (index i = 0; i < k; ++i)
         combinations.row(i) /= std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total);
