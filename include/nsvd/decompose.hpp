@@ -414,8 +414,8 @@ template <matrix W, rank_policy Policy>
 /// use of more. The factors have the scalar of `W`, which is copied once. Which solver a stage gets follows
 /// from shape, rank and `options.accuracy` (solver/choose.hpp); most of the work is done in single precision
 /// and checked, `info` says how good it is, and what single precision can't answer is solved in double. Cost
-/// of a stage at m = n = 4096, rank 0.35 n: about four products of `W` with a square matrix; of a column
-/// stage 4mn flops a column.
+/// of a stage at m = n = 4096, rank 0.35 n: four to five and a half products of `W` with a square matrix; of
+/// a column stage 4mn flops a column.
 ///
 /// Throws `nsvd::error` if `W` is empty or not finite, a metric has another size than `W` has columns, a
 /// share is outside [0, 1] or they do not sum to 1, or the rank is outside [1, min(m, n)]. Numerical

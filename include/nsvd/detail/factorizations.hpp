@@ -132,7 +132,7 @@ double cholesky_in_place(dense_matrix<Real>& a) {
 #if defined(NSVD_USE_LAPACK)
 /// `C ← H C`, or `Hᵀ C`, for the H that `sytrd` left in `a` and `tau`: 2n² flops a column of C. In panels of
 /// 128 reflectors and nothing but products: `ormtr` takes 32, and `larfb` has triangles apart and transposes
-/// in one thread, at half the speed.
+/// in one thread, and takes half as long again.
 template <class Real>
 void apply_reflectors(const dense_matrix<Real>& a, const vector<Real>& tau, dense_matrix<Real>& c,
                       op direction) {
