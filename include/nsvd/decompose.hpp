@@ -91,9 +91,10 @@ private:
     [[nodiscard]] index given() const { return basis_.cols(); }
     [[nodiscard]] stage_operand operand(const metric& m) const;
     enum class precision : bool { single, twofold };
-    void append(Eigen::MatrixXd directions, precision orthonormal_to);
+    template <class Matrix>
+    void append(Matrix directions, precision orthonormal_to);
     void append_span(const Eigen::MatrixXd& columns);
-    void grow(Eigen::MatrixXd directions);
+    void grow(dense_matrix<Scalar> directions);
     void worsen(status s) { info.status = std::max(info.status, s); }
     void describe(const deflated_eigen<double>& solver, const stage_operand& a, const metric& m);
     /// The rank of a stage: known, or asked for once the spectrum is there.
@@ -103,6 +104,7 @@ private:
     };
     void run_metric(const metric& m, stage_info& done, const ask& wanted);
     [[nodiscard]] bool run_single(const metric& m, stage_info& done, const ask& wanted);
+    [[nodiscard]] std::optional<index> taken_since_columns();
     void run_double(const metric& m, stage_info& done, const ask& wanted);
     void run_columns(index wanted, stage_info& done);
     void set_loss(stage_info& done, double loss, double total, int exponent) const;
@@ -111,9 +113,11 @@ private:
     accuracy level_;
     workspace own_pool_;
     workspace& pool_;
-    Eigen::MatrixXd basis_;       ///< Q so far
+    dense_matrix<Scalar> basis_;  ///< Q so far
     dense_matrix<Scalar> right_;  ///< Qᵀ W
     std::vector<column_block> columns_;
+    std::optional<residual_gram> columns_gram_;  ///< of an earlier stage, for those that follow
+    bool keep_columns_ = false;                  ///< whether any do
 };
 
 template <class Scalar>
@@ -124,12 +128,12 @@ stage_operand projection_builder<Scalar>::operand(const metric& m) const {
     a.exponent = normalize(a.values);
     a.whole = a.values.norm();
     a.floor = rounding_floor(a.values.rows(), w_.values().cols(), a.whole);
-    project_out(a.values, basis_);
+    project_out_in_double<Scalar>(a.values, basis_);
     return a;
 }
 
 template <class Scalar>
-void projection_builder<Scalar>::grow(Eigen::MatrixXd directions) {
+void projection_builder<Scalar>::grow(dense_matrix<Scalar> directions) {
     const index before = given();
     const index count = directions.cols();
     if (before == 0) {
@@ -139,17 +143,27 @@ void projection_builder<Scalar>::grow(Eigen::MatrixXd directions) {
         basis_.rightCols(count) = directions;
     }
     right_.conservativeResize(given(), Eigen::NoChange);
-    multiply_into<Scalar>(right_.bottomRows(count), basis_.rightCols(count).template cast<Scalar>(),
-                          op::transpose, w_.values(), op::none);
+    multiply_into<Scalar>(right_.bottomRows(count), basis_.rightCols(count), op::transpose, w_.values(),
+                          op::none);
 }
 
 /// Adds orthonormal directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was
 /// small against `W` only a second projection makes them so in floating point.
 template <class Scalar>
-void projection_builder<Scalar>::append(Eigen::MatrixXd directions, precision orthonormal_to) {
-    project_out(directions, basis_);
-    if (given() > 0 || orthonormal_to == precision::single) orthonormalize<double>(directions);
-    grow(std::move(directions));
+template <class Matrix>
+void projection_builder<Scalar>::append(Matrix directions, precision orthonormal_to) {
+    if (given() == 0 && orthonormal_to == precision::twofold) {
+        if constexpr (std::same_as<Matrix, dense_matrix<Scalar>>)
+            grow(std::move(directions));
+        else
+            grow(directions.template cast<Scalar>());
+        return;
+    }
+    dense_matrix<Scalar> projected = directions.template cast<Scalar>();
+    project_out<Scalar>(projected, basis_);
+    Eigen::MatrixXd precise = projected.template cast<double>();
+    orthonormalize<double>(precise);
+    grow(precise.template cast<Scalar>());
 }
 
 /// Adds an orthonormal basis of the span of any columns to `Q`, completed where they are dependent.
@@ -157,9 +171,9 @@ template <class Scalar>
 void projection_builder<Scalar>::append_span(const Eigen::MatrixXd& columns) {
     const index before = given();
     Eigen::MatrixXd all(basis_.rows(), before + columns.cols());
-    all << basis_, columns;
+    all << basis_.template cast<double>(), columns;
     householder_orthonormalize<double>(all);
-    grow(all.rightCols(columns.cols()));
+    grow(all.rightCols(columns.cols()).template cast<Scalar>());
 }
 
 /// Squared error left in the metric of a stage, in the units of the data.
@@ -198,7 +212,7 @@ void projection_builder<Scalar>::run_columns(index wanted, stage_info& done) {
     if (wanted == 0) return;
     Eigen::MatrixXd residual = w_.values().template cast<double>();
     const double norm = residual.norm();
-    project_out(residual, basis_);
+    project_out_in_double<Scalar>(residual, basis_);
     const pivoted_qr qr(residual, rounding_floor(residual.rows(), residual.cols(), norm), wanted);
     set_loss(done, qr.squared_error(std::min(wanted, qr.steps())), norm * norm, 0);
     Eigen::MatrixXd columns(residual.rows(), wanted);
@@ -211,6 +225,19 @@ void projection_builder<Scalar>::run_columns(index wanted, stage_info& done) {
     append_span(columns);
 }
 
+/// Directions that are in Q but not yet off the Gram matrix of the columns, if that is known. It is forgotten
+/// once too little is left of it.
+template <class Scalar>
+std::optional<index> projection_builder<Scalar>::taken_since_columns() {
+    if (!columns_gram_) return std::nullopt;
+    const index since = given() - columns_gram_->taken;
+    const double whole = columns_gram_->lower.matrix().diagonal().template cast<double>().sum();
+    const double taken = static_cast<double>(right_.bottomRows(since).squaredNorm());
+    if (whole - taken > residual_gram::least_left * whole) return since;
+    columns_gram_.reset();
+    return std::nullopt;
+}
+
 /// The stage in single precision; false, with nothing done, if that can't give the accuracy asked for.
 template <class Scalar>
 bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, const ask& wanted) {
@@ -218,18 +245,21 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
                                                 .cols = w_.values().cols(),
                                                 .rank = wanted.known,
                                                 .inner = m.has_matrix(),
-                                                .level = level_});
+                                                .level = level_,
+                                                .taken_since = taken_since_columns()});
     if (choice.route == route::double_precision) return false;
     const bool first = info.stages.empty();
-    single_precision_solver<Scalar> solver(w_.values(), basis_, right_, m, level_, pool_);
+    single_precision_solver<Scalar> solver(w_.values(), basis_, right_, m, level_, pool_,
+                                           keep_columns_ ? &columns_gram_ : nullptr);
     const auto report = [&](const Eigen::VectorXd& squares) {
         info.spectrum = squares;
         restore_units(info.spectrum, w_.exponent);
     };
-    std::optional<leading_subspace> found = solver.solve(choice, wanted.known, [&](const auto& squares) {
-        report(squares);
-        return wanted.choose();
-    });
+    std::optional<leading_subspace<Scalar>> found =
+        solver.solve(choice, wanted.known, [&](const auto& squares) {
+            report(squares);
+            return wanted.choose();
+        });
     if (!found) return false;
     done.solver = found->solver;
     done.rank = found->basis.cols();
@@ -285,6 +315,7 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
                                      const std::function<index(const spectrum&)>& choose, const char* where) {
     using clock = std::chrono::steady_clock;
     const clock::time_point start = clock::now();
+    keep_columns_ = stages.size() > 1;
     const auto record = [&](stage_info done, clock::time_point begin) {
         done.seconds = std::chrono::duration<double>(clock::now() - begin).count();
         info.gap = std::max(info.gap, done.gap);
@@ -345,8 +376,7 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
 
 template <class Scalar>
 std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> projection_builder<Scalar>::factors() {
-    std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> result{basis_.template cast<Scalar>(),
-                                                                 std::move(right_)};
+    std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> result{std::move(basis_), std::move(right_)};
     scale_by_power(result.second, w_.exponent);
     for (const column_block& block : columns_) {
         dense_matrix<Scalar> columns = block.columns.template cast<Scalar>();

@@ -132,7 +132,7 @@ TEMPLATE_TEST_CASE("Cholesky QR step: declines what it can't do", "[detail]", fl
 
 TEMPLATE_TEST_CASE("Cholesky factors in place, and two-sided products", "[detail]", float, double) {
     generator g(12);
-    for (const Index n : {Index{1}, Index{2}, Index{33}, Index{150}}) {
+    for (const Index n : {Index{1}, Index{2}, Index{33}, Index{150}, Index{530}}) {
         CAPTURE(n);
         const MatrixXd x = g.gaussian(n, 2 * n);
         const matrix_of<TestType> c = (x * x.transpose()).template cast<TestType>();
@@ -158,7 +158,7 @@ TEMPLATE_TEST_CASE("Cholesky factors in place, and two-sided products", "[detail
             Eigen::MatrixXf inner = k.cast<float>();
             inner.template triangularView<Eigen::StrictlyUpper>().setConstant(
                 std::numeric_limits<float>::quiet_NaN());
-            nsvd::detail::multiply_two_sided<float>(inner, l.cast<float>());
+            nsvd::detail::multiply_two_sided(inner, l.cast<float>());
             const MatrixXd exact = l.transpose() * k * l;
             const MatrixXd lower =
                 inner.template triangularView<Eigen::Lower>().toDenseMatrix().template cast<double>();

@@ -27,6 +27,7 @@ using Eigen::VectorXd;
 using nsvd::accuracy;
 using nsvd::detail::dense_matrix;
 using nsvd::detail::leading_subspace;
+using nsvd::detail::residual_gram;
 using nsvd::detail::route;
 using nsvd::detail::single_precision_solver;
 using nsvd::detail::solver_choice;
@@ -231,6 +232,7 @@ struct way {
     const char* name;
     nsvd::detail::route route;
     bool right;
+    bool known = false;  ///< whether the Gram matrix of the columns is
 };
 constexpr way krylov{"krylov", route::krylov, false};
 constexpr way gram_krylov{"Gram + krylov", route::gram_krylov, false};
@@ -240,8 +242,10 @@ constexpr way gram_direct_right{"Gram, right", route::gram_direct, true};
 
 std::vector<way> ways(Index m, Index n) {
     if (m < n) return {krylov, gram_krylov, gram_direct};
+    const way known_krylov{"known Gram + krylov, right", route::gram_krylov, true, true};
+    const way known_direct{"known Gram, right", route::gram_direct, true, true};
     if (m == n) return {krylov, gram_krylov, gram_direct, gram_krylov_right, gram_direct_right};
-    return {krylov, gram_krylov_right, gram_direct_right};
+    return {krylov, gram_krylov_right, gram_direct_right, known_krylov, known_direct};
 }
 
 /// Blocks smaller than the rule's, which make a Krylov space of a small matrix as hard as that of a large
@@ -266,7 +270,7 @@ struct tally {
 template <class Scalar>
 struct prepared {
     dense_matrix<Scalar> w;
-    MatrixXd q;
+    dense_matrix<Scalar> q;
     dense_matrix<Scalar> right;
     MatrixXd a;       ///< (W − Q Qᵀ W) S
     double whole;     ///< ‖W S‖²
@@ -277,7 +281,7 @@ template <class Scalar>
 prepared<Scalar> prepare(const stage_problem& p, const MatrixXd& q) {
     prepared<Scalar> result;
     result.w = p.w.template cast<Scalar>();
-    result.q = q;
+    result.q = q.template cast<Scalar>();
     const MatrixXd w = result.w.template cast<double>();
     result.right = (q.transpose() * w).template cast<Scalar>();
     const MatrixXd rest = support::residual_after(w, q);
@@ -288,7 +292,7 @@ prepared<Scalar> prepare(const stage_problem& p, const MatrixXd& q) {
 }
 
 template <class Scalar>
-void check_answer(const prepared<Scalar>& p, const leading_subspace& found, Index k, accuracy level,
+void check_answer(const prepared<Scalar>& p, const leading_subspace<Scalar>& found, Index k, accuracy level,
                   bool left) {
     REQUIRE(found.basis.rows() == p.w.rows());
     REQUIRE(found.basis.cols() == k);
@@ -297,10 +301,10 @@ void check_answer(const prepared<Scalar>& p, const leading_subspace& found, Inde
     CHECK_FALSE(found.solver.empty());
 
     // Orthonormal to single precision, and to what was there before where that is a small part of W.
-    if (left)
-        CHECK((found.basis.transpose() * found.basis - MatrixXd::Identity(k, k)).cwiseAbs().maxCoeff() <=
-              1e3 * single);
-    const MatrixXd basis = support::householder_basis(support::residual_after(found.basis, p.q));
+    const MatrixXd q = found.basis.template cast<double>();
+    if (left) CHECK((q.transpose() * q - MatrixXd::Identity(k, k)).cwiseAbs().maxCoeff() <= 1e3 * single);
+    const MatrixXd basis =
+        support::householder_basis(support::residual_after(q, p.q.template cast<double>()));
 
     const double total = p.a.squaredNorm();
     const double loss = support::residual_after(p.a, basis).squaredNorm();
@@ -337,15 +341,32 @@ void check_answer(const prepared<Scalar>& p, const leading_subspace& found, Inde
     CHECK((found.spectrum.head(count) - p.values.head(count)).maxCoeff() <= rounding_of_values * p.values(0));
 }
 
+/// The Gram matrix of the columns of W less the first `taken` of Q, as an earlier stage leaves it.
+template <class Scalar>
+residual_gram gram_of_columns(const prepared<Scalar>& data, Index taken, nsvd::workspace& pool) {
+    const MatrixXd rest = support::residual_after(data.w.template cast<double>(),
+                                                  data.q.template cast<double>().leftCols(taken));
+    residual_gram result{nsvd::detail::scratch(pool, rest.cols(), rest.cols()), taken};
+    result.lower.matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
+    result.lower.matrix().triangularView<Eigen::Lower>() = (rest.transpose() * rest).template cast<float>();
+    return result;
+}
+
 /// All routes at one rank; counts.
 template <class Scalar>
 void run(const stage_problem& p, const prepared<Scalar>& data, Index k, accuracy level, tally& count) {
     const Index m = data.w.rows();
     const Index n = data.w.cols();
     nsvd::workspace pool;
-    single_precision_solver<Scalar> solver(data.w, data.q, data.right, p.metric, level, pool);
+    std::optional<residual_gram> columns;
+    single_precision_solver<Scalar> solver(data.w, data.q, data.right, p.metric, level, pool, &columns);
     for (const way& how : ways(m, n)) {
-        CAPTURE(how.name, k);
+        // A Gram matrix that is known leaves the accuracy what it is.
+        if (how.known)
+            columns = gram_of_columns(data, data.q.cols() / 3, pool);
+        else
+            columns.reset();
+        CAPTURE(how.name, how.known, k);
         ++count.asked;
         const auto never = [](const VectorXd&) -> Index { throw nsvd::error("the rank was known"); };
         const auto found = solver.solve(choice_of(how, k, how.right ? n : m, p.tied), k, never);
@@ -565,4 +586,62 @@ TEST_CASE("single precision: the same bits again, whatever the workspace held", 
             CHECK(again->gap == first->gap);
         }
     }
+}
+
+TEMPLATE_TEST_CASE("single precision: a stage leaves the Gram matrix of a tall W to the next",
+                   "[solver][single]", float, double) {
+    generator g(4711);
+    const Index m = 200;
+    const Index n = 120;
+    const auto left_by = [&](const nsvd::metric& metric, const MatrixXd& w, const MatrixXd& q) {
+        const dense_matrix<TestType> weights = w.cast<TestType>();
+        const dense_matrix<TestType> right = (q.transpose() * w).template cast<TestType>();
+        nsvd::workspace pool;
+        std::optional<residual_gram> columns;
+        const dense_matrix<TestType> basis = q.cast<TestType>();
+        single_precision_solver<TestType> solver(weights, basis, right, metric, accuracy::exact, pool,
+                                                 &columns);
+        const auto never = [](const VectorXd&) -> Index { throw nsvd::error("the rank was known"); };
+        REQUIRE(solver.solve(choice_of(gram_direct_right, n / 4, n, false), n / 4, never));
+        REQUIRE(columns.has_value());
+        return std::pair(columns->taken, MatrixXd(columns->lower.matrix()
+                                                      .template triangularView<Eigen::Lower>()
+                                                      .toDenseMatrix()
+                                                      .template cast<double>()));
+    };
+    VectorXd scales(n);
+    for (double& s : scales)
+        s = std::exp(2.0 * g.uniform());
+    const MatrixXd w = with_values(g, m, n, ordinary(n));
+    for (const Index count : {0, 7})
+        for (const auto& metric : {nsvd::metric(), nsvd::metric(nsvd::diagonal_factor(1e9 * scales)),
+                                   matrix_metric(inputs(g, n, 2 * n, 10.0), 0.0, n)}) {
+            const MatrixXd q = support::householder_basis(g.gaussian(m, count));
+            const auto [taken, lower] = left_by(metric, w, q);
+            const MatrixXd rest = support::residual_after(w, q);
+            const MatrixXd expected = (rest.transpose() * rest).template triangularView<Eigen::Lower>();
+            CAPTURE(count, metric.name());
+            CHECK(taken == count);
+            CHECK((lower - expected).norm() <= 10.0 * single * expected.norm());
+        }
+    // Directions that are taken off W before anything is formed are counted.
+    MatrixXd loud = w;
+    loud.col(n / 3) *= 1e4;
+    const auto [taken, lower] = left_by(nsvd::metric(), loud, MatrixXd(m, 0));
+    CHECK(taken == 1);
+    CHECK(lower.trace() < 2.0 * w.squaredNorm());
+
+    // Where a channel is missing from the metric nothing is left.
+    VectorXd holes = scales;
+    holes(3) = 0.0;
+    const nsvd::metric silent(nsvd::diagonal_factor(holes));
+    const dense_matrix<TestType> q(m, 0);
+    const dense_matrix<TestType> weights = w.cast<TestType>();
+    const dense_matrix<TestType> right(0, n);
+    nsvd::workspace pool;
+    std::optional<residual_gram> columns;
+    single_precision_solver<TestType> solver(weights, q, right, silent, accuracy::exact, pool, &columns);
+    (void)solver.solve(choice_of(gram_direct_right, n / 4, n, false), n / 4,
+                       [](const VectorXd&) -> Index { return 0; });
+    CHECK_FALSE(columns.has_value());
 }

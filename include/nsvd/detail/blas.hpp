@@ -144,15 +144,47 @@ void project_out(dense_out<Scalar> a, const dense_ref<Scalar>& q) {
                           into::subtract);
 }
 
-/// Lower triangle of `C ← C + op(A) op(A)ᵀ`; the upper triangle is left undefined. Half the flops of a
+/// `op(A) X` in double for an A of either scalar, which is converted a panel at a time.
+template <factor_scalar Scalar>
+[[nodiscard]] Eigen::MatrixXd multiply_in_double(const dense_ref<Scalar>& a, op op_a,
+                                                 const dense_ref<double>& x) {
+    if constexpr (std::same_as<Scalar, double>) {
+        return multiply(a, op_a, x, op::none);
+    } else {
+        const Eigen::Index panel = x.cols() <= 32 ? thin_panel(a.rows()) : 256;
+        Eigen::MatrixXd result(op_a == op::none ? a.rows() : a.cols(), x.cols());
+        if (op_a == op::none) result.setZero();
+        Eigen::MatrixXd converted;
+        for (Eigen::Index first = 0; first < a.cols(); first += panel) {
+            const Eigen::Index count = std::min(panel, a.cols() - first);
+            converted = a.middleCols(first, count).template cast<double>();
+            if (op_a == op::none)
+                multiply_into<double>(result, converted, op::none, x.middleRows(first, count), op::none,
+                                      into::add);
+            else
+                multiply_into<double>(result.middleRows(first, count), converted, op::transpose, x, op::none);
+        }
+        return result;
+    }
+}
+
+/// `A ← A − Q Qᵀ A` in double for an orthonormal `Q` of either scalar.
+template <factor_scalar Scalar>
+void project_out_in_double(dense_out<double> a, const dense_ref<Scalar>& q) {
+    if (q.cols() > 0)
+        a -= multiply_in_double<Scalar>(q, op::none, multiply_in_double<Scalar>(q, op::transpose, a));
+}
+
+/// Lower triangle of `C ← C ± op(A) op(A)ᵀ`; the upper triangle is left undefined. Half the flops of a
 /// product.
 template <factor_scalar Scalar = double>
-void add_gram_lower(dense_out<Scalar> c, const dense_ref<Scalar>& a, op op_a) {
+void add_gram_lower(dense_out<Scalar> c, const dense_ref<Scalar>& a, op op_a, into mode = into::add) {
     if (a.size() == 0) return;
+    const Scalar alpha = mode == into::subtract ? Scalar(-1) : Scalar(1);
 #if defined(NSVD_USE_LAPACK)
     const auto syrk = [&](auto routine) {
         routine(CblasColMajor, CblasLower, op_a == op::none ? CblasNoTrans : CblasTrans, blas_size(c.rows()),
-                blas_size(op_a == op::none ? a.cols() : a.rows()), Scalar(1), a.data(),
+                blas_size(op_a == op::none ? a.cols() : a.rows()), alpha, a.data(),
                 blas_size(a.outerStride()), Scalar(1), c.data(), blas_size(c.outerStride()));
     };
     if constexpr (std::same_as<Scalar, double>)
@@ -161,20 +193,23 @@ void add_gram_lower(dense_out<Scalar> c, const dense_ref<Scalar>& a, op op_a) {
         syrk(cblas_ssyrk);
 #else
     using plain = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-    if (op_a == op::transpose) return add_gram_lower<Scalar>(c, plain(a.transpose()), op::none);
-    c.template selfadjointView<Eigen::Lower>().rankUpdate(a);
+    if (op_a == op::transpose) return add_gram_lower<Scalar>(c, plain(a.transpose()), op::none, mode);
+    c.template selfadjointView<Eigen::Lower>().rankUpdate(a, alpha);
 #endif
 }
 
-/// Lower triangle of `C ← C + A Bᵀ + B Aᵀ`; the upper triangle is left undefined.
-inline void add_symmetric_lower(dense_out<float> c, const dense_ref<float>& a, const dense_ref<float>& b) {
+/// Lower triangle of `C ← C + op(A) op(B)ᵀ + op(B) op(A)ᵀ`; the upper triangle is left undefined.
+inline void add_symmetric_lower(dense_out<float> c, const dense_ref<float>& a, const dense_ref<float>& b,
+                                op op_ab = op::none) {
     if (a.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
-    cblas_ssyr2k(CblasColMajor, CblasLower, CblasNoTrans, blas_size(c.rows()), blas_size(a.cols()), 1.0F,
-                 a.data(), blas_size(a.outerStride()), b.data(), blas_size(b.outerStride()), 1.0F, c.data(),
+    cblas_ssyr2k(CblasColMajor, CblasLower, op_ab == op::none ? CblasNoTrans : CblasTrans,
+                 blas_size(c.rows()), blas_size(op_ab == op::none ? a.cols() : a.rows()), 1.0F, a.data(),
+                 blas_size(a.outerStride()), b.data(), blas_size(b.outerStride()), 1.0F, c.data(),
                  blas_size(c.outerStride()));
 #else
-    const Eigen::MatrixXf product = multiply<float>(a, op::none, b, op::transpose);
+    const Eigen::MatrixXf product = op_ab == op::none ? multiply<float>(a, op::none, b, op::transpose)
+                                                      : multiply<float>(a, op::transpose, b, op::none);
     c += product + product.transpose();
 #endif
 }
@@ -220,6 +255,29 @@ inline void multiply_right_lower(dense_out<float> b, const dense_ref<float>& l) 
 #else
     b = Eigen::MatrixXf(Eigen::MatrixXf(b) * l.triangularView<Eigen::Lower>());
 #endif
+}
+
+/// `A ← Lᵀ A L` for symmetric A and lower triangular L, of which lower triangles are read; the upper triangle
+/// of A is left undefined. n³ flops. By panels of rows of A's lower half T, `A = T + Tᵀ`: that with rows P
+/// adds `L_Pᵀ (T_P L) + (T_P L)ᵀ L_P` to what is left and above of its end. (LAPACK's sygst does it in many
+/// more and smaller products.)
+inline void multiply_two_sided(dense_out<float> a, const dense_ref<float>& l) {
+    constexpr Eigen::Index panel = 256;
+    Eigen::MatrixXf half;
+    Eigen::MatrixXf factor;
+    for (Eigen::Index first = 0; first < a.rows(); first += panel) {
+        const Eigen::Index count = std::min(panel, a.rows() - first);
+        const Eigen::Index end = first + count;
+        const auto panel_of = [&](const auto& m) { return m.block(first, 0, count, end); };
+        half = panel_of(a);
+        half.rightCols(count).triangularView<Eigen::StrictlyUpper>().setZero();
+        half.rightCols(count).diagonal() *= 0.5F;
+        factor = panel_of(l);
+        factor.rightCols(count).triangularView<Eigen::StrictlyUpper>().setZero();
+        a.block(first, 0, count, end).setZero();
+        multiply_right_lower(half, l.topLeftCorner(end, end));
+        add_symmetric_lower(a.topLeftCorner(end, end), factor, half, op::transpose);
+    }
 }
 
 /// Overwrites `B` with `L⁻¹ B` for the lower triangle of a square `L`.

@@ -98,19 +98,6 @@ bool cholesky_lower(dense_out<Real> a) {
 #endif
 }
 
-/// `A ← Lᵀ A L` for symmetric A and lower triangular L, of which lower triangles are read; the upper triangle
-/// of A is left undefined. n³ flops.
-template <class Real>
-void multiply_two_sided(dense_out<Real> a, const dense_ref<Real>& l) {
-#if defined(NSVD_USE_LAPACK)
-    lapack::ssygst(a, l);  // can't fail numerically: info is only about arguments
-#else
-    const dense_matrix<Real> factor = l.template triangularView<Eigen::Lower>();
-    const dense_matrix<Real> product = a.template selfadjointView<Eigen::Lower>() * factor;
-    a.noalias() = factor.transpose() * product;
-#endif
-}
-
 /// The lower Cholesky factor of the full symmetric matrix `a`, over `a`, with its upper triangle set to zero;
 /// returns the reciprocal condition number (1-norm), 0 where a pivot was not positive.
 /// n³/3 flops.
@@ -246,7 +233,7 @@ void householder_orthonormalize(dense_matrix<Real>& a) {
 /// over the largest pivot, an estimate of 1/κ(A); 0, with `A` untouched, where `Aᵀ A` is not positive
 /// definite in working precision. The result is orthonormal to κ²·eps.
 template <class Real>
-double cholesky_qr_step(dense_matrix<Real>& a) {
+double cholesky_qr_step(dense_out<Real> a) {
     dense_matrix<Real> gram = dense_matrix<Real>::Zero(a.cols(), a.cols());
     add_gram_lower<Real>(gram, a, op::transpose);
     if (!cholesky_lower<Real>(gram)) return 0.0;
@@ -261,22 +248,18 @@ double cholesky_qr_step(dense_matrix<Real>& a) {
 /// step started from a well-conditioned matrix, and Householder QR where `a` is too ill-conditioned for it.
 /// Returns the estimate of 1/κ of the first step; 0 where Householder QR did it.
 template <class Real>
-double orthonormalize(dense_matrix<Real>& a) {
+double orthonormalize(dense_out<Real> a) {
     if (a.cols() == 0) return 1.0;
     const double first = cholesky_qr_step<Real>(a);
-    if (first == 0.0) {
-        householder_orthonormalize<Real>(a);
-        return 0.0;
-    }
     // κ² eps of a step that started from κ ≤ 2 is as good as orthonormal.
-    for (double ratio = first; ratio < 0.5;) {
-        ratio = cholesky_qr_step<Real>(a);
-        if (ratio == 0.0) {
-            householder_orthonormalize<Real>(a);
-            return 0.0;
-        }
-    }
-    return first;
+    double last = first;
+    while (last > 0.0 && last < 0.5)
+        last = cholesky_qr_step<Real>(a);
+    if (last > 0.0) return first;
+    dense_matrix<Real> q = a;
+    householder_orthonormalize<Real>(q);
+    a = q;
+    return 0.0;
 }
 
 }  // namespace nsvd::inline NSVD_ABI::detail

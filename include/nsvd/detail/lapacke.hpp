@@ -65,13 +65,6 @@ lapack_int potrf(Eigen::Ref<dense<Real>, 0, Eigen::OuterStride<>> a) {
                                                                    a.data(), size(a.outerStride()));
 }
 
-/// `A ← Lᵀ A L` for symmetric A and lower triangular L, lower triangles.
-inline lapack_int ssygst(Eigen::Ref<Eigen::MatrixXf, 0, Eigen::OuterStride<>> a,
-                         const Eigen::Ref<const Eigen::MatrixXf, 0, Eigen::OuterStride<>>& l) {
-    return LAPACKE_ssygst_work(LAPACK_COL_MAJOR, 2, 'L', size(a.rows()), a.data(), size(a.outerStride()),
-                               l.data(), size(l.outerStride()));
-}
-
 /// Tridiagonal form `A = H T Hᵀ` over the lower triangle of `a`: H as reflectors, T in `diagonal` and
 /// `off_diagonal`.
 template <class Real>

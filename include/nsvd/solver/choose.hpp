@@ -32,6 +32,9 @@ struct solver_question {
     std::optional<index> rank;  ///< none: the whole spectrum is wanted
     bool inner = false;         ///< whether the metric has an inner matrix, beside a diagonal one
     accuracy level = accuracy::balanced;
+    /// Where the Gram matrix of the columns of an earlier residual is known: directions that were taken off
+    /// since.
+    std::optional<index> taken_since = {};
 };
 
 struct solver_choice {
@@ -74,7 +77,8 @@ inline constexpr index double_up_to = 512;
     const double factored = n * n * n / 3.0;
     const double form =
         choice.right
-            ? m * n * n + inner * (n * n * n + factored)
+            ? (q.taken_since ? static_cast<double>(*q.taken_since) : m) * n * n +
+                  inner * (n * n * n + factored)
             : m * m * n + inner * (m * n * n + (worth_factoring(q.rows, q.cols) ? factored : m * m * n));
     choice.route = route::gram_direct;
     if (!q.rank) return choice;

@@ -20,6 +20,16 @@
 
 namespace nsvd::inline NSVD_ABI::detail {
 
+/// `EᵀE` of the residual `E = W − Q Qᵀ W` (`m×n`) for the first columns of a Q that grows: what one stage has
+/// formed of a tall W, the next one need not.
+struct residual_gram {
+    scratch lower;    ///< lower triangle, `n×n`
+    index taken = 0;  ///< columns of Q
+
+    /// Where later directions leave less than this part of it, what is left is too much its rounding.
+    static constexpr double least_left = 0.05;
+};
+
 /// `G = B C Bᵀ·4^exponent` with `B = (W − Q Qᵀ W) D` (`m×n`), where the metric is `D C D`: `D` a diagonal
 /// matrix and `C` of unit scale, or `I`. B and C are held in single precision, G is formed only on demand.
 ///
@@ -29,14 +39,15 @@ namespace nsvd::inline NSVD_ABI::detail {
 template <class = void>
 class gram_operator {
 public:
-    /// `right` is `Qᵀ W`.
+    /// `right` is `Qᵀ W`; `more` are further columns of Q, known to double precision.
     template <class Scalar>
-    gram_operator(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right,
-                  const metric& m, workspace& pool)
+    gram_operator(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
+                  const dense_matrix<Scalar>& right, const Eigen::MatrixXd& more, const metric& m,
+                  workspace& pool)
         : metric_(m), pool_(pool) {
         load_scale(w.cols());
         if constexpr (std::same_as<Scalar, float>) {
-            if (m.is_identity() && q.cols() == 0) {
+            if (m.is_identity() && q.cols() + more.cols() == 0) {
                 refer_to(w);
                 exponent_ = 0;
                 kept_ = whole_ = squared_norm();
@@ -50,9 +61,9 @@ public:
         bool precise = std::same_as<Scalar, double> || q.cols() <= few;
         for (;;) {
             if (precise)
-                load<Scalar, double>(w, q, right);
+                load<Scalar, double>(w, q, right, more);
             else
-                load<Scalar, float>(w, q, right);
+                load<Scalar, float>(w, q, right, more);
             if (!precise && kept_ < 1e-4 * whole_) {
                 precise = true;
                 continue;
@@ -61,6 +72,31 @@ public:
             if (kept_ == 0.0 || exponent > -24) break;
             exponent_ += exponent;
         }
+    }
+
+    /// The same where the Gram matrix of an earlier residual is known; `QᵀW` in two parts. B is not formed:
+    /// all there is are `form_columns`, `form_right` and `map_inner`. n²k flops for k columns of Q since
+    /// then.
+    template <class Scalar>
+    gram_operator(const residual_gram& known, index rows, const dense_matrix<Scalar>& right,
+                  const dense_matrix<Scalar>& right_more, const metric& m, workspace& pool)
+        : metric_(m), pool_(pool), rows_(rows), cols_(right.cols()) {
+        load_scale(cols_);
+        columns_.emplace(pool, cols_, cols_);
+        auto e = columns_->matrix();
+        const Eigen::VectorXf d = (scale_ * std::ldexp(1.0, -exponent_)).cast<float>();
+        for (index j = 0; j < cols_; ++j) {
+            const index below = cols_ - j;
+            e.col(j).tail(below) = d(j) * known.lower.matrix().col(j).tail(below).cwiseProduct(d.tail(below));
+            product_scale_ += 2.0 * e.col(j).tail(below).squaredNorm() - e(j, j) * e(j, j);
+        }
+        whole_ = e.diagonal().template cast<double>().sum();
+        const index count = right.rows() - known.taken;
+        Eigen::MatrixXf since(count + right_more.rows(), cols_);
+        since.topRows(count) = right.bottomRows(count).template cast<float>() * d.asDiagonal();
+        since.bottomRows(right_more.rows()) = right_more.template cast<float>() * d.asDiagonal();
+        add_gram_lower<float>(e, since, op::transpose, into::subtract);
+        kept_ = e.diagonal().template cast<double>().sum();
     }
 
     /// Rows m and columns of B.
@@ -74,7 +110,7 @@ public:
     /// The scale of rounding in products with C, as the square of a Frobenius norm: that of `BᵀB`, were it
     /// flat.
     [[nodiscard]] double product_scale() const noexcept {
-        return kept_ * kept_ / static_cast<double>(cols());
+        return columns_ ? product_scale_ : kept_ * kept_ / static_cast<double>(cols());
     }
 
     /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
@@ -155,19 +191,42 @@ public:
         return g;
     }
 
-    /// The lower triangle of `Sᵀ BᵀB S` (`r×r`) with `C = S Sᵀ`, `S` its Cholesky factor where it has one in
-    /// single precision: the eigenvalues are those of G, the vectors are those that `map_back` takes. mn² +
-    /// n³ flops and the factorization, mn² without an inner matrix. The last use of C: no `apply` and no
-    /// `trace` after it.
-    [[nodiscard]] scratch form_right() {
+    /// The lower triangle of `BᵀB` (`n×n`); mn² flops. To be asked for once.
+    [[nodiscard]] scratch form_columns() {
+        if (columns_) return std::move(*columns_);
         scratch g(pool_, cols(), cols());
         g.matrix().setZero();
         add_gram_lower<float>(g.matrix(), b(), op::transpose);
+        return g;
+    }
+
+    /// `EᵀE` from `BᵀB = D EᵀE D`: no rounding, D being powers of two. Nothing where channels are missing
+    /// from B, or are close to underflow in it.
+    [[nodiscard]] std::optional<residual_gram> unscale(const scratch& columns, index taken) {
+        const Eigen::VectorXd d = scale_ * std::ldexp(1.0, -exponent_);
+        constexpr double least = 0x1p-30;
+        if (!(d.minCoeff() >= least)) return std::nullopt;
+        residual_gram result{scratch(pool_, cols(), cols()), taken};
+        const Eigen::VectorXf inverse = d.cwiseInverse().cast<float>();
+        auto e = result.lower.matrix();
+        for (index j = 0; j < cols(); ++j) {
+            const index below = cols() - j;
+            e.col(j).tail(below) =
+                inverse(j) * columns.matrix().col(j).tail(below).cwiseProduct(inverse.tail(below));
+        }
+        return result;
+    }
+
+    /// The lower triangle of `Sᵀ BᵀB S` (`r×r`) with `C = S Sᵀ`, `S` its Cholesky factor where it has one in
+    /// single precision, from `BᵀB`: the eigenvalues are those of G, the vectors are those that `map_back`
+    /// takes. n³ flops and the factorization, nothing without an inner matrix. The last use of C: no `apply`
+    /// and no `trace` after it.
+    [[nodiscard]] scratch form_right(scratch g) {
         if (!has_inner()) return g;
         if (metric_.has_matrix()) {
             load_inner();
             if (cholesky_lower<float>(c_->matrix())) {
-                multiply_two_sided<float>(g.matrix(), c_->matrix());
+                multiply_two_sided(g.matrix(), c_->matrix());
                 return g;
             }
             c_.reset();
@@ -180,14 +239,22 @@ public:
         return result;
     }
 
-    /// `B S V`: vectors that go with `form_right` to those of G, but for their lengths.
-    [[nodiscard]] Eigen::MatrixXf map_back(const Eigen::MatrixXf& v) {
-        if (!has_inner()) return multiply<float>(b(), op::none, v, op::none);
-        if (!c_)
-            return multiply<float>(b(), op::none, multiply<float>(root_, op::none, v, op::none), op::none);
+    /// `U ← B S V`: vectors that go with `form_right` to those of G, but for their lengths. `w`, `q` and
+    /// `more` are those that the operator was made of.
+    template <class Scalar>
+    void map_back(dense_out<float> u, const dense_ref<float>& v, const dense_ref<Scalar>& w,
+                  const dense_matrix<Scalar>& q, const Eigen::MatrixXd& more) {
         Eigen::MatrixXf inner = v;
-        multiply_left_lower(c_->matrix(), inner);
-        return multiply<float>(b(), op::none, inner, op::none);
+        if (c_)
+            multiply_left_lower(c_->matrix(), inner);
+        else if (has_inner())
+            inner = multiply<float>(root_, op::none, v, op::none);
+        if (data_ != nullptr) return multiply_into<float>(u, b(), op::none, inner, op::none);
+        inner = (scale_ * std::ldexp(1.0, -exponent_)).cast<float>().asDiagonal() * inner;
+        dense_matrix<Scalar> result = multiply<Scalar>(w, op::none, inner.cast<Scalar>(), op::none);
+        project_out<Scalar>(result, q);
+        u = result.template cast<float>();
+        project_out<float>(u, more.cast<float>());
     }
 
 private:
@@ -229,33 +296,49 @@ private:
     }
 
     template <class Scalar, class Working>
-    void load(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right) {
+    void load(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_matrix<Scalar>& right,
+              const Eigen::MatrixXd& more) {
         kept_ = whole_ = 0.0;
-        const dense_matrix<Working> q_working = q.template cast<Working>();
+        std::optional<dense_matrix<Working>> q_converted;
+        const dense_matrix<Working>& q_working = converted<Working>(q, q_converted);
+        std::optional<dense_matrix<Working>> more_converted;
+        const dense_matrix<Working>& more_working = converted<Working>(more, more_converted);
         dense_matrix<Working> block;
-        const index panel = q.cols() <= 16 ? thin_panel(w.rows()) : chunk;
+        const bool none = q.cols() + more.cols() == 0;
+        const index panel = q.cols() + more.cols() <= 16 ? thin_panel(w.rows()) : chunk;
         for (index first = 0; first < w.cols(); first += panel) {
             const index count = std::min(panel, w.cols() - first);
             const auto columns = w.middleCols(first, count);
             const Eigen::VectorXd d = scale_.segment(first, count) * std::ldexp(1.0, -exponent_);
             auto target = b_->matrix().middleCols(first, count);
-            if (q.cols() == 0) {
+            if (none) {
                 target = (columns.template cast<double>() * d.asDiagonal()).template cast<float>();
             } else {
                 block = columns.template cast<Working>();
                 for (index j = 0; j < count; ++j)
                     whole_ += static_cast<double>(block.col(j).squaredNorm()) * d(j) * d(j);
                 if constexpr (std::same_as<Scalar, Working>)
-                    multiply_into<Working>(block, q_working, op::none, right.middleCols(first, count),
-                                           op::none, into::subtract);
+                    multiply_into<Working>(block, q, op::none, right.middleCols(first, count), op::none,
+                                           into::subtract);
                 else
                     project_out<Working>(block, q_working);
+                project_out<Working>(block, more_working);
                 target = (block * d.template cast<Working>().asDiagonal()).template cast<float>();
             }
             for (index j = 0; j < count; ++j)
                 kept_ += static_cast<double>(target.col(j).squaredNorm());
         }
-        if (q.cols() == 0) whole_ = kept_;
+        if (none) whole_ = kept_;
+    }
+
+    /// `a` itself where it has that scalar, else a copy.
+    template <class To, class From>
+    static const dense_matrix<To>& converted(const dense_matrix<From>& a,
+                                             std::optional<dense_matrix<To>>& copy) {
+        if constexpr (std::same_as<To, From>)
+            return a;
+        else
+            return copy.emplace(a.template cast<To>());
     }
 
     /// `C` below and on its diagonal, rows from `first` on, of `count` columns.
@@ -335,6 +418,8 @@ private:
     int exponent_ = 0;
     double kept_ = 0.0;
     double whole_ = 0.0;
+    std::optional<scratch> columns_;  ///< BᵀB where it is known and B is not, and
+    double product_scale_ = 0.0;      ///< its squared norm before what was added to Q was taken off
     bool keep_inner_ = true;
 };
 

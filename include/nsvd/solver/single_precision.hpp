@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -26,13 +27,14 @@
 namespace nsvd::inline NSVD_ABI::detail {
 
 /// The leading left singular subspace of a stage's operand, and how good it is.
+template <class Scalar>
 struct leading_subspace {
-    Eigen::MatrixXd basis;     ///< `m×k`, orthonormal to single precision, by descending singular value
-    Eigen::VectorXd spectrum;  ///< the leading σ², in units of the operand
-    double total = 0.0;        ///< ‖A‖²
-    double total_error = 0.0;  ///< standard error of the total, where it was estimated
-    double gap = 0.0;          ///< estimate of loss/optimum − 1, squared errors
-    bool certified = false;    ///< the gap is below what was allowed by a bound on the dropped eigenvalues
+    dense_matrix<Scalar> basis;  ///< `m×k`, orthonormal to single precision, by descending singular value
+    Eigen::VectorXd spectrum;    ///< the leading σ², in units of the operand
+    double total = 0.0;          ///< ‖A‖²
+    double total_error = 0.0;    ///< standard error of the total, where it was estimated
+    double gap = 0.0;            ///< estimate of loss/optimum − 1, squared errors
+    bool certified = false;      ///< the gap is below what was allowed by a bound on the dropped eigenvalues
     std::string solver;
 };
 
@@ -57,10 +59,11 @@ template <class Scalar>
 class single_precision_solver {
 public:
     /// For the residual of `w` after `q` (`right = qᵀ w`) in the metric `m`.
-    single_precision_solver(const dense_ref<Scalar>& w, const Eigen::MatrixXd& q,
+    /// `columns` is what is known of W, and what becomes known unless it is null.
+    single_precision_solver(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
                             const dense_matrix<Scalar>& right, const metric& m, accuracy level,
-                            workspace& pool)
-        : w_(w), q_(q), right_(right), metric_(m), level_(level), pool_(pool) {
+                            workspace& pool, std::optional<residual_gram>* columns = nullptr)
+        : w_(w), q_(q), right_(right), metric_(m), level_(level), pool_(pool), columns_(columns) {
         if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
         const double tau = excess_allowed(level_);
         allowed_ = tau * (2.0 + tau);  // squared errors
@@ -68,20 +71,33 @@ public:
 
     /// Nothing if single precision can't answer to the accuracy asked for: then double precision must.
     /// `known` is the rank, or nothing and `ask` is called for it.
-    [[nodiscard]] std::optional<leading_subspace> solve(const solver_choice& choice,
-                                                        std::optional<index> known, const rank_request& ask) {
+    [[nodiscard]] std::optional<leading_subspace<Scalar>> solve(const solver_choice& choice,
+                                                                std::optional<index> known,
+                                                                const rank_request& ask) {
         if (known && *known > metric_.rank_limit(w_.cols())) return std::nullopt;
         auto found = attempt(choice, known, ask, search::late);
-        // Few directions mostly come out well enough without a look at the others first.
-        if (!found && choice.route == route::krylov) found = attempt(choice, known, ask, search::early);
+        // A fresh Gram matrix is more accurate than a known one was; and few directions mostly come out
+        // well enough without a look at the others first.
+        if (!found && columns_known(choice)) {
+            columns_->reset();
+            found = attempt(choice, known, ask, search::late);
+        } else if (!found && choice.route == route::krylov) {
+            found = attempt(choice, known, ask, search::early);
+        }
         return found;
     }
 
 private:
     enum class search : bool { late, early };
-    [[nodiscard]] std::optional<leading_subspace> attempt(const solver_choice& choice,
-                                                          std::optional<index> known, const rank_request& ask,
-                                                          search first);
+    [[nodiscard]] std::optional<leading_subspace<Scalar>> attempt(const solver_choice& choice,
+                                                                  std::optional<index> known,
+                                                                  const rank_request& ask, search first);
+
+    /// What is taken off W beside Q, known to double precision.
+    struct giants {
+        Eigen::MatrixXd vectors;     ///< `m×g`
+        dense_matrix<Scalar> right;  ///< `vectorsᵀ W`
+    };
 
     struct problem {
         gram_operator<> g;
@@ -96,16 +112,22 @@ private:
         [[nodiscard]] bool mapped(const solver_choice& choice) const { return choice.right && gram; }
     };
 
-    [[nodiscard]] problem begin(const solver_choice& choice, const Eigen::MatrixXd& q,
-                                const dense_matrix<Scalar>& right);
-    void complete(problem& p, const solver_choice& choice);
+    [[nodiscard]] bool columns_known(const solver_choice& choice) const {
+        return columns_ != nullptr && *columns_ && choice.right;
+    }
+    [[nodiscard]] problem begin(const solver_choice& choice, const giants& off);
+    void complete(problem& p, const solver_choice& choice, index taken);
     [[nodiscard]] static double squared_norm(const dense_ref<Scalar>& a) {
         double sum = 0.0;
         for (index j = 0; j < a.cols(); ++j)
             sum += static_cast<double>(a.col(j).squaredNorm());
         return sum;
     }
-    [[nodiscard]] static double taken_by(const Eigen::MatrixXd& q, const dense_matrix<Scalar>& right);
+    [[nodiscard]] double taken_by_q() const;
+    void project_out_all(dense_out<double> x, const giants& off) const {
+        project_out_in_double<Scalar>(x, q_);
+        project_out(x, off.vectors);
+    }
     /// Random entries of ±1.
     [[nodiscard]] static Eigen::MatrixXd signs(index rows, index cols) {
         std::mt19937_64 random(5489);
@@ -125,16 +147,14 @@ private:
     };
     template <class Vectors>
     void judge(outliers<Vectors>& found, const Eigen::VectorXd& residuals, double bulk, double side) const;
-    [[nodiscard]] outliers<Eigen::MatrixXd> giant_channels(const Eigen::MatrixXd& q,
-                                                           const dense_matrix<Scalar>& right,
-                                                           index limit) const;
+    [[nodiscard]] outliers<Eigen::MatrixXd> giant_channels(const giants& off, index limit) const;
     [[nodiscard]] outliers<Eigen::MatrixXf> search_outliers(problem& p, index limit);
     static void lock(problem& p, const outliers<Eigen::MatrixXf>& found);
     static void take_out(scratch& gram, const Eigen::MatrixXf& u);
-    [[nodiscard]] Eigen::MatrixXd weigh(const Eigen::MatrixXd& x, const Eigen::MatrixXd& q) const;
-    [[nodiscard]] static bool orthonormal(const Eigen::MatrixXd& q);
-    [[nodiscard]] double measured_gap(const leading_subspace& found, index k) const;
-    [[nodiscard]] Eigen::MatrixXd refine(const Eigen::MatrixXd& directions, const Eigen::MatrixXd& q) const;
+    [[nodiscard]] Eigen::MatrixXd weigh(const Eigen::MatrixXd& x) const;
+    [[nodiscard]] static bool orthonormal(const dense_matrix<Scalar>& q);
+    [[nodiscard]] double measured_gap(const leading_subspace<Scalar>& found, index k) const;
+    [[nodiscard]] Eigen::MatrixXd refine(const Eigen::MatrixXd& directions, const giants& off) const;
     /// Relative excess of the loss that a random perturbation of `factor`·eps·√squares causes, to second
     /// order.
     [[nodiscard]] static double noise(double factor, double squares, double cut, double loss) {
@@ -144,57 +164,65 @@ private:
     }
 
     const dense_ref<Scalar> w_;
-    const Eigen::MatrixXd& q_;
+    const dense_matrix<Scalar>& q_;
     const dense_matrix<Scalar>& right_;
     const metric& metric_;
     accuracy level_;
     workspace& pool_;
+    std::optional<residual_gram>* columns_;
     double allowed_ = 0.0;
 };
 
-/// ‖W‖² less ‖W − Q Qᵀ W‖² where `right = QᵀW`: `2‖R‖² − ‖Q R‖²`, which is ‖R‖² as far as Q is orthonormal.
-/// How far it is, to single precision, is seen along a few random combinations.
+/// ‖W‖² less ‖W − Q Qᵀ W‖²: `2‖R‖² − ‖Q R‖²`, which is ‖R‖² as far as Q is orthonormal. How far it is, to
+/// single precision, is seen along a few random combinations.
 template <class Scalar>
-double single_precision_solver<Scalar>::taken_by(const Eigen::MatrixXd& q,
-                                                 const dense_matrix<Scalar>& right) {
-    const dense_matrix<Scalar> z = signs(right.cols(), 4).template cast<Scalar>();
-    const Eigen::MatrixXd y = multiply<Scalar>(right, op::none, z, op::none).template cast<double>();
+double single_precision_solver<Scalar>::taken_by_q() const {
+    const dense_matrix<Scalar> z = signs(right_.cols(), 4).template cast<Scalar>();
+    const Eigen::MatrixXd y = multiply<Scalar>(right_, op::none, z, op::none).template cast<double>();
     const double before = y.squaredNorm();
-    const double after = multiply(q, op::none, y, op::none).squaredNorm();
-    return squared_norm(right) * (before > 0.0 ? 2.0 - after / before : 1.0);
+    const double after = multiply_in_double<Scalar>(q_, op::none, y).squaredNorm();
+    return squared_norm(right_) * (before > 0.0 ? 2.0 - after / before : 1.0);
 }
 
 /// The operator, of which nothing is formed yet.
 template <class Scalar>
-auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const Eigen::MatrixXd& q,
-                                            const dense_matrix<Scalar>& right) -> problem {
-    if (choice.route == route::krylov && metric_.is_identity() && &q == &q_ && q.cols() > 0) {
+auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const giants& off) -> problem {
+    if (choice.route == route::krylov && metric_.is_identity() && off.vectors.cols() == 0 && q_.cols() > 0) {
         // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
         const double whole = squared_norm(w_);
-        const double left = whole - taken_by(q, right);
+        const double left = whole - taken_by_q();
         if (left > 0.25 * whole) {
-            problem p{gram_operator<>(w_, Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols()),
-                                      metric_, pool_)};
+            problem p{gram_operator<>(w_, dense_matrix<Scalar>(w_.rows(), 0),
+                                      dense_matrix<Scalar>(0, w_.cols()), off.vectors, metric_, pool_)};
             p.whole = std::ldexp(left, -2 * p.g.exponent());
-            p.locked = q.template cast<float>();
+            p.locked = q_.template cast<float>();
             return p;
         }
     }
-    problem p{gram_operator<>(w_, q, right, metric_, pool_)};
+    if (columns_known(choice))
+        return problem{gram_operator<>(**columns_, w_.rows(), right_, off.right, metric_, pool_)};
+    problem p{gram_operator<>(w_, q_, right_, off.vectors, metric_, pool_)};
     // Few products are wanted of an operator that is only there to be formed.
     if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
     return p;
 }
 
-/// Forms the Gram matrix where the route wants it, and the trace unless it is to be estimated.
+/// Forms the Gram matrix where the route wants it, and the trace unless it is to be estimated. `taken` is
+/// how many directions are off W.
 template <class Scalar>
-void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& choice) {
+void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& choice, index taken) {
     if (choice.route == route::krylov) {
         const bool estimated = choice.estimate_trace && p.locked.cols() == 0;
         if (!p.whole && !estimated) p.whole = p.g.trace();
         return;
     }
-    p.gram.emplace(choice.right ? p.g.form_right() : p.g.form_left());
+    if (choice.right) {
+        scratch columns = p.g.form_columns();
+        if (columns_ != nullptr && !*columns_) *columns_ = p.g.unscale(columns, taken);
+        p.gram.emplace(p.g.form_right(std::move(columns)));
+    } else {
+        p.gram.emplace(p.g.form_left());
+    }
     p.whole = p.gram->matrix().diagonal().template cast<double>().sum();
     take_out(*p.gram, p.locked);
 }
@@ -244,15 +272,15 @@ void single_precision_solver<Scalar>::judge(outliers<Vectors>& found, const Eige
 /// anything costly is done: their vectors are nearly spanned by those columns of W, and a power step in
 /// double makes them so. Nothing, unless the rest would drown.
 template <class Scalar>
-auto single_precision_solver<Scalar>::giant_channels(const Eigen::MatrixXd& q,
-                                                     const dense_matrix<Scalar>& right, index limit) const
+auto single_precision_solver<Scalar>::giant_channels(const giants& off, index limit) const
     -> outliers<Eigen::MatrixXd> {
     const index n = w_.cols();
     const auto side = static_cast<double>(std::min(w_.rows(), n));
     Eigen::VectorXd lengths = metric_.diagonal(n);  // squared
     for (index j = 0; j < n; ++j) {
         const auto whole = static_cast<double>(w_.col(j).squaredNorm());
-        const double left = q.cols() == 0 ? whole : whole - static_cast<double>(right.col(j).squaredNorm());
+        const double left = whole - static_cast<double>(right_.col(j).squaredNorm()) -
+                            static_cast<double>(off.right.col(j).squaredNorm());
         lengths(j) *= left > 1e-3 * whole ? left : 0.0;  // less would be rounding
     }
     Eigen::VectorXd sorted = lengths;
@@ -266,14 +294,15 @@ auto single_precision_solver<Scalar>::giant_channels(const Eigen::MatrixXd& q,
         if (!(length > 16.0 * 16.0 * typical)) break;
         x.conservativeResize(Eigen::NoChange, x.cols() + 1);
         x.rightCols(1) = w_.col(longest).template cast<double>();
-        project_out<double>(x.rightCols(1), q);
+        project_out_all(x.rightCols(1), off);
         x.rightCols(1).stableNormalize();
     }
     const double bulk = typical * static_cast<double>(n) / side;
     constexpr int steps = 3;
     for (int step = 0; x.cols() > 0 && step < steps; ++step) {
         orthonormalize<double>(x);
-        const Eigen::MatrixXd y = weigh(x, q);
+        Eigen::MatrixXd y = weigh(x);
+        project_out_all(y, off);
         const tridiagonal_eigen<double> eigen(multiply(x, op::transpose, y, op::none));
         if (!eigen.converged()) break;
         const Eigen::MatrixXd v = eigen.vectors(x.cols());
@@ -347,47 +376,29 @@ void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::Matri
     add_symmetric_lower(gram.matrix(), -u, z);
 }
 
-/// `(I − Q Qᵀ) W M Wᵀ X` in double; W and M are read where they are.
+/// `W M Wᵀ X` in double; W and M are read where they are.
 template <class Scalar>
-Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x,
-                                                       const Eigen::MatrixXd& q) const {
-    const index chunk = thin_panel(w_.rows());
-    Eigen::MatrixXd inner(w_.cols(), x.cols());
-    Eigen::MatrixXd converted;
-    const auto each_chunk = [&](auto&& f) {
-        for (index first = 0; first < w_.cols(); first += chunk) {
-            const index count = std::min(chunk, w_.cols() - first);
-            converted = w_.middleCols(first, count).template cast<double>();
-            f(first, count);
-        }
-    };
-    each_chunk([&](index first, index count) {
-        multiply_into<double>(inner.middleRows(first, count), converted, op::transpose, x, op::none);
-    });
-    const Eigen::MatrixXd weighted = metric_.times(inner);
-    Eigen::MatrixXd result = Eigen::MatrixXd::Zero(w_.rows(), x.cols());
-    each_chunk([&](index first, index count) {
-        multiply_into<double>(result, converted, op::none, weighted.middleRows(first, count), op::none,
-                              into::add);
-    });
-    project_out(result, q);
-    return result;
+Eigen::MatrixXd single_precision_solver<Scalar>::weigh(const Eigen::MatrixXd& x) const {
+    return multiply_in_double<Scalar>(w_, op::none,
+                                      metric_.times(multiply_in_double<Scalar>(w_, op::transpose, x)));
 }
 
 /// One power step in double on directions that are right to single precision: squares their error.
 template <class Scalar>
 Eigen::MatrixXd single_precision_solver<Scalar>::refine(const Eigen::MatrixXd& directions,
-                                                        const Eigen::MatrixXd& q) const {
-    Eigen::MatrixXd result = weigh(directions, q);
+                                                        const giants& off) const {
+    Eigen::MatrixXd result = weigh(directions);
+    project_out_all(result, off);
     orthonormalize<double>(result);
     return result;
 }
 
 /// Whether `QᵀQ z = z` to 1e-4 for a few random z.
 template <class Scalar>
-bool single_precision_solver<Scalar>::orthonormal(const Eigen::MatrixXd& q) {
+bool single_precision_solver<Scalar>::orthonormal(const dense_matrix<Scalar>& q) {
     const Eigen::MatrixXd z = signs(q.cols(), 4);
-    const Eigen::MatrixXd same = multiply(q, op::transpose, multiply(q, op::none, z, op::none), op::none);
+    const Eigen::MatrixXd same =
+        multiply_in_double<Scalar>(q, op::transpose, multiply_in_double<Scalar>(q, op::none, z));
     return (same - z).norm() <= 1e-4 * z.norm();
 }
 
@@ -395,7 +406,7 @@ bool single_precision_solver<Scalar>::orthonormal(const Eigen::MatrixXd& q) {
 /// from residuals in double along a few random combinations. It does not depend on anything that was rounded
 /// to single precision on the way. μ is the mean of the eigenvalues that are dropped.
 template <class Scalar>
-double single_precision_solver<Scalar>::measured_gap(const leading_subspace& found, index k) const {
+double single_precision_solver<Scalar>::measured_gap(const leading_subspace<Scalar>& found, index k) const {
     constexpr index probes = 8;
     const double loss = found.total - found.spectrum.head(k).sum();
     const auto dropped = static_cast<double>(std::max<index>(1, std::min(w_.rows(), w_.cols()) - k));
@@ -403,21 +414,21 @@ double single_precision_solver<Scalar>::measured_gap(const leading_subspace& fou
     const double least = 0.3 * found.spectrum(k - 1);
     for (index i = 0; i < k; ++i)
         combinations.row(i) /= std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total);
-    const Eigen::MatrixXd directions = multiply(found.basis, op::none, combinations, op::none);
-    Eigen::MatrixXd residuals = weigh(directions, q_) / found.total;
-    project_out(residuals, found.basis);
+    Eigen::MatrixXd residuals =
+        weigh(multiply_in_double<Scalar>(found.basis, op::none, combinations)) / found.total;
+    project_out_in_double<Scalar>(residuals, q_);
+    project_out_in_double<Scalar>(residuals, found.basis);
     return residuals.squaredNorm() / static_cast<double>(probes) * (found.total / loss);
 }
 
 template <class Scalar>
-std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const solver_choice& choice,
-                                                                         std::optional<index> known,
-                                                                         const rank_request& ask,
-                                                                         search first) {
-    leading_subspace result;
+std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt(const solver_choice& choice,
+                                                                                 std::optional<index> known,
+                                                                                 const rank_request& ask,
+                                                                                 search first) {
+    leading_subspace<Scalar> result;
     result.basis.resize(w_.rows(), 0);
-    Eigen::MatrixXd with_giants;  // Q and what is taken off W beside it
-    dense_matrix<Scalar> right_with_giants;
+    giants off{Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols())};
     std::optional<problem> p;
     const auto scale = [&p] { return std::ldexp(1.0, 2 * p->g.exponent()); };
 
@@ -429,64 +440,63 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     const auto keep = [&](const Eigen::MatrixXd& directions, const Eigen::VectorXd& values, double cost) {
         const index count = directions.cols();
         result.basis.conservativeResize(Eigen::NoChange, result.basis.cols() + count);
-        result.basis.rightCols(count) = directions;
+        result.basis.rightCols(count) = directions.template cast<Scalar>();
         result.spectrum.conservativeResize(result.basis.cols());
         result.spectrum.tail(count) = values;
         locked_cost += cost;
     };
     const auto take_off = [&](const Eigen::MatrixXd& directions) {
         const index count = directions.cols();
-        if (with_giants.size() == 0) {
-            with_giants = q_;
-            right_with_giants = right_;
-        }
-        with_giants.conservativeResize(w_.rows(), with_giants.cols() + count);
-        with_giants.rightCols(count) = directions;
-        right_with_giants.conservativeResize(with_giants.cols(), w_.cols());
-        right_with_giants.bottomRows(count) =
+        off.vectors.conservativeResize(Eigen::NoChange, off.vectors.cols() + count);
+        off.vectors.rightCols(count) = directions;
+        off.right.conservativeResize(off.vectors.cols(), Eigen::NoChange);
+        off.right.bottomRows(count) =
             multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
     };
-    const auto off = [&]() -> const Eigen::MatrixXd& { return with_giants.size() == 0 ? q_ : with_giants; };
-    const auto right_off = [&]() -> const dense_matrix<Scalar>& {
-        return with_giants.size() == 0 ? right_ : right_with_giants;
-    };
+    const auto taken = [&] { return q_.cols() + off.vectors.cols(); };
     constexpr int passes = 4;
     for (int pass = 1;; ++pass) {
         const index limit = (known ? *known : std::min(w_.rows(), w_.cols())) - result.basis.cols();
         if (pass < passes) {
-            const outliers<Eigen::MatrixXd> giants = giant_channels(off(), right_off(), limit);
-            if (giants.vectors.cols() > 0) {
-                keep(giants.vectors, giants.values, giants.cost);
-                take_off(giants.vectors);
+            const outliers<Eigen::MatrixXd> found = giant_channels(off, limit);
+            if (found.vectors.cols() > 0) {
+                keep(found.vectors, found.values, found.cost);
+                take_off(found.vectors);
                 continue;
             }
         }
         p.reset();
-        p.emplace(begin(choice, off(), right_off()));
+        p.emplace(begin(choice, off));
         // What is left of W may be its rounding: nothing to solve for.
-        if (p->g.share_left() < 1e-20) return std::nullopt;
+        if (p->g.share_left() < (columns_known(choice) ? residual_gram::least_left : 1e-20))
+            return std::nullopt;
         if (first == search::late) {
-            complete(*p, choice);
+            complete(*p, choice, taken());
             if (choice.route == route::krylov) break;
         }
         const outliers<Eigen::MatrixXf> found = search_outliers(*p, limit);
         if (found.vectors.cols() > 0) {
-            Eigen::MatrixXd directions =
-                (p->mapped(choice) ? p->g.map_back(found.vectors) : found.vectors).template cast<double>();
+            Eigen::MatrixXf mapped(w_.rows(), found.vectors.cols());
+            if (p->mapped(choice))
+                p->g.template map_back<Scalar>(mapped, found.vectors, w_, q_, off.vectors);
+            else
+                mapped = found.vectors;
+            Eigen::MatrixXd directions = mapped.cast<double>();
             const bool again = found.drown_the_rest && pass < passes;
             if (again)
-                directions = refine(directions, off());
+                directions = refine(directions, off);
             else if (p->mapped(choice))
                 orthonormalize<double>(directions);
             keep(directions, found.values * scale(), found.cost * scale());
             if (again) {
                 take_off(directions);
+                if (columns_ != nullptr) columns_->reset();  // what was formed has lost the rest
                 continue;
             }
             lock(*p, found);
             locked_squares = found.values.squaredNorm();
         }
-        if (first == search::early) complete(*p, choice);
+        if (first == search::early) complete(*p, choice, taken());
         break;
     }
     const index given = result.basis.cols();
@@ -552,17 +562,26 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
-    if (p->mapped(choice)) {
-        found.vectors = p->g.map_back(found.vectors);
+    result.basis.conservativeResize(Eigen::NoChange, given + *wanted);
+    const auto map_to = [&](dense_out<float> u) {
+        p->g.template map_back<Scalar>(u, found.vectors, w_, q_, off.vectors);
         for (index j = 0; j < *wanted; ++j)
-            found.vectors.col(j).stableNormalize();
-        orthonormalize<float>(found.vectors);
+            u.col(j).stableNormalize();
+        orthonormalize<float>(u);
+    };
+    auto found_basis = result.basis.rightCols(*wanted);
+    if (!p->mapped(choice)) {
+        found_basis = found.vectors.template cast<Scalar>();
+    } else if constexpr (std::same_as<Scalar, float>) {
+        map_to(found_basis);
+    } else {
+        Eigen::MatrixXf u(w_.rows(), *wanted);
+        map_to(u);
+        found_basis = u.cast<double>();
     }
-    result.basis.conservativeResize(w_.rows(), given + *wanted);
-    result.basis.rightCols(*wanted) = found.vectors.template cast<double>();
     found.vectors.resize(0, 0);
     // What was locked is left out to rounding on the scale of what was locked, not of what is left.
-    project_out<double>(result.basis.rightCols(*wanted), result.basis.leftCols(given));
+    project_out<Scalar>(found_basis, result.basis.leftCols(given));
     // Beyond k the values of a Krylov iteration are lower bounds and no more.
     const index values = found.converged
                              ? *wanted
@@ -571,7 +590,7 @@ std::optional<leading_subspace> single_precision_solver<Scalar>::attempt(const s
     result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
     result.total = result.spectrum.head(given).sum() + p->trace() * scale();
     p.reset();
-    if (!orthonormal(result.basis)) orthonormalize<double>(result.basis);
+    if (!orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
     result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
     if (!(result.gap <= allowed_)) return std::nullopt;
     return result;
