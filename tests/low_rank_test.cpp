@@ -130,7 +130,8 @@ TEST_CASE("low_rank: structured bindings by value, by reference and to const", "
     }
     {
         const auto& [left, right] = d;
-        STATIC_REQUIRE(std::is_same_v<decltype(right), const MatrixXd>);
+        STATIC_REQUIRE(std::is_same_v<decltype(right), const nsvd::low_rank<double>::right_factor>);
+        STATIC_REQUIRE(nsvd::low_rank<double>::right_factor::IsRowMajor);
         CHECK(left.data() == d.left.data());
         CHECK(right.data() == d.right.data());
     }

@@ -75,7 +75,7 @@ public:
              const std::function<index(const spectrum&)>& choose, const char* where);
 
     /// `left` (`m×k`) and `right` (`k×n`), in the units of the data; to be asked for once.
-    [[nodiscard]] std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> factors();
+    [[nodiscard]] std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> factors();
 
     decomposition_info info;
 
@@ -113,8 +113,8 @@ private:
     accuracy level_;
     workspace own_pool_;
     workspace& pool_;
-    dense_matrix<Scalar> basis_;  ///< Q so far
-    dense_matrix<Scalar> right_;  ///< Qᵀ W
+    dense_matrix<Scalar> basis_;      ///< Q so far
+    row_major_matrix<Scalar> right_;  ///< Qᵀ W
     std::vector<column_block> columns_;
     std::optional<residual_gram> columns_gram_;  ///< of an earlier stage, for those that follow
     bool keep_columns_ = false;                  ///< whether any do
@@ -143,8 +143,8 @@ void projection_builder<Scalar>::grow(dense_matrix<Scalar> directions) {
         basis_.rightCols(count) = directions;
     }
     right_.conservativeResize(given(), Eigen::NoChange);
-    multiply_into<Scalar>(right_.bottomRows(count), basis_.rightCols(count), op::transpose, w_.values(),
-                          op::none);
+    multiply_into<Scalar>(right_.bottomRows(count).transpose(), w_.values(), op::transpose,
+                          basis_.rightCols(count), op::none);
 }
 
 /// Adds orthonormal directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was
@@ -249,7 +249,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
                                                 .taken_since = taken_since_columns()});
     if (choice.route == route::double_precision) return false;
     const bool first = info.stages.empty();
-    single_precision_solver<Scalar> solver(w_.values(), basis_, right_, m, level_, pool_,
+    single_precision_solver<Scalar> solver(w_.values(), basis_, right_.transpose(), m, level_, pool_,
                                            keep_columns_ ? &columns_gram_ : nullptr);
     const auto report = [&](const Eigen::VectorXd& squares) {
         info.spectrum = squares;
@@ -375,8 +375,8 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
 }
 
 template <class Scalar>
-std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> projection_builder<Scalar>::factors() {
-    std::pair<dense_matrix<Scalar>, dense_matrix<Scalar>> result{std::move(basis_), std::move(right_)};
+std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> projection_builder<Scalar>::factors() {
+    std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> result{std::move(basis_), std::move(right_)};
     scale_by_power(result.second, w_.exponent);
     for (const column_block& block : columns_) {
         dense_matrix<Scalar> columns = block.columns.template cast<Scalar>();

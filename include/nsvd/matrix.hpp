@@ -96,6 +96,10 @@ using factor_scalar_t = std::conditional_t<std::same_as<scalar_t<T>, double>, do
 template <class Scalar>
 using dense_matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 
+/// The same in row-major order.
+template <class Scalar>
+using row_major_matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
 /// Calls `f` with an Eigen expression of `x` whose blocks are cheap: `x` itself where its numbers lie in
 /// memory, a map for a strided view, and the evaluated matrix for an expression such as a product.
 template <matrix T, class F>
@@ -127,8 +131,9 @@ decltype(auto) with_expression(const T& x, F&& f) {
 }
 
 /// `A ← A·2^exponent`. In two steps, since 2^exponent itself can be out of range where the product is not.
-template <class Scalar>
-void scale_by_power(dense_matrix<Scalar>& a, int exponent) {
+template <class Matrix>
+void scale_by_power(Matrix& a, int exponent) {
+    using Scalar = typename Matrix::Scalar;
     const int half = exponent / 2;
     if (half != 0) a *= std::ldexp(Scalar(1), half);
     if (exponent != half) a *= std::ldexp(Scalar(1), exponent - half);

@@ -271,7 +271,7 @@ template <class Scalar>
 struct prepared {
     dense_matrix<Scalar> w;
     dense_matrix<Scalar> q;
-    dense_matrix<Scalar> right;
+    dense_matrix<Scalar> wq;
     MatrixXd a;       ///< (W − Q Qᵀ W) S
     double whole;     ///< ‖W S‖²
     VectorXd values;  ///< σ² of `a`
@@ -283,7 +283,7 @@ prepared<Scalar> prepare(const stage_problem& p, const MatrixXd& q) {
     result.w = p.w.template cast<Scalar>();
     result.q = q.template cast<Scalar>();
     const MatrixXd w = result.w.template cast<double>();
-    result.right = (q.transpose() * w).template cast<Scalar>();
+    result.wq = (w.transpose() * q).template cast<Scalar>();
     const MatrixXd rest = support::residual_after(w, q);
     result.a = p.s.size() > 0 ? MatrixXd(rest * p.s) : rest;
     result.whole = p.s.size() > 0 ? (w * p.s).squaredNorm() : w.squaredNorm();
@@ -359,7 +359,7 @@ void run(const stage_problem& p, const prepared<Scalar>& data, Index k, accuracy
     const Index n = data.w.cols();
     nsvd::workspace pool;
     std::optional<residual_gram> columns;
-    single_precision_solver<Scalar> solver(data.w, data.q, data.right, p.metric, level, pool, &columns);
+    single_precision_solver<Scalar> solver(data.w, data.q, data.wq, p.metric, level, pool, &columns);
     for (const way& how : ways(m, n)) {
         // A Gram matrix that is known leaves the accuracy what it is.
         if (how.known)
@@ -459,7 +459,7 @@ TEST_CASE("single precision: more equal singular values than a block has vectors
         CAPTURE(equal, seed);
         const auto data = prepare<float>(p, MatrixXd(side, 0));
         nsvd::workspace pool;
-        single_precision_solver<float> solver(data.w, data.q, data.right, p.metric, accuracy::exact, pool);
+        single_precision_solver<float> solver(data.w, data.q, data.wq, p.metric, accuracy::exact, pool);
         for (solver_choice choice :
              {solver_choice{route::krylov, false, 32, 230}, solver_choice{route::gram_krylov, false, 32, 230},
               solver_choice{route::krylov, false, 32, 324}}) {
@@ -488,7 +488,7 @@ TEST_CASE("single precision: levels of accuracy beyond 1024", "[solver][single]"
         prepared<float> data;
         data.w = p.w.cast<float>();
         data.q.resize(side, 0);
-        data.right.resize(0, side);
+        data.wq.resize(side, 0);
         data.a = data.w.cast<double>();
         data.whole = data.a.squaredNorm();
         // Rounding W to single precision moves the loss by far less than is allowed.
@@ -497,7 +497,7 @@ TEST_CASE("single precision: levels of accuracy beyond 1024", "[solver][single]"
         for (const auto level : {accuracy::exact, accuracy::balanced, accuracy::fast}) {
             if (loud && level != accuracy::balanced) continue;
             CAPTURE(static_cast<int>(level));
-            single_precision_solver<float> solver(data.w, data.q, data.right, p.metric, level, pool);
+            single_precision_solver<float> solver(data.w, data.q, data.wq, p.metric, level, pool);
             for (const auto& [how, k] : {std::pair(krylov, Index{90}), std::pair(gram_krylov, Index{300}),
                                          std::pair(gram_direct, Index{500})}) {
                 CAPTURE(how.name, k);
@@ -532,7 +532,7 @@ TEST_CASE("single precision: the rank may come from the spectrum", "[solver][sin
         const stage_problem p{"ordinary", with_values(g, m, n, ordinary(side)), {}, {}, true, false};
         const auto data = prepare<double>(p, MatrixXd(m, 0));
         nsvd::workspace pool;
-        single_precision_solver<double> solver(data.w, data.q, data.right, p.metric, accuracy::exact, pool);
+        single_precision_solver<double> solver(data.w, data.q, data.wq, p.metric, accuracy::exact, pool);
         Index asked = 0;
         const auto ask = [&](const VectorXd& squares) {
             REQUIRE(squares.size() == side);
@@ -562,8 +562,7 @@ TEST_CASE("single precision: the same bits again, whatever the workspace held", 
     for (const way& how : ways(m, n)) {
         CAPTURE(how.name);
         const auto solve = [&](nsvd::workspace& pool) {
-            single_precision_solver<float> solver(data.w, data.q, data.right, p.metric, accuracy::exact,
-                                                  pool);
+            single_precision_solver<float> solver(data.w, data.q, data.wq, p.metric, accuracy::exact, pool);
             return solver.solve(choice_of(how, 20, m, false), Index{20}, {});
         };
         nsvd::workspace fresh;
@@ -595,12 +594,11 @@ TEMPLATE_TEST_CASE("single precision: a stage leaves the Gram matrix of a tall W
     const Index n = 120;
     const auto left_by = [&](const nsvd::metric& metric, const MatrixXd& w, const MatrixXd& q) {
         const dense_matrix<TestType> weights = w.cast<TestType>();
-        const dense_matrix<TestType> right = (q.transpose() * w).template cast<TestType>();
+        const dense_matrix<TestType> wq = (w.transpose() * q).template cast<TestType>();
         nsvd::workspace pool;
         std::optional<residual_gram> columns;
         const dense_matrix<TestType> basis = q.cast<TestType>();
-        single_precision_solver<TestType> solver(weights, basis, right, metric, accuracy::exact, pool,
-                                                 &columns);
+        single_precision_solver<TestType> solver(weights, basis, wq, metric, accuracy::exact, pool, &columns);
         const auto never = [](const VectorXd&) -> Index { throw nsvd::error("the rank was known"); };
         REQUIRE(solver.solve(choice_of(gram_direct_right, n / 4, n, false), n / 4, never));
         REQUIRE(columns.has_value());
@@ -637,10 +635,10 @@ TEMPLATE_TEST_CASE("single precision: a stage leaves the Gram matrix of a tall W
     const nsvd::metric silent(nsvd::diagonal_factor(holes));
     const dense_matrix<TestType> q(m, 0);
     const dense_matrix<TestType> weights = w.cast<TestType>();
-    const dense_matrix<TestType> right(0, n);
+    const dense_matrix<TestType> wq(n, 0);
     nsvd::workspace pool;
     std::optional<residual_gram> columns;
-    single_precision_solver<TestType> solver(weights, q, right, silent, accuracy::exact, pool, &columns);
+    single_precision_solver<TestType> solver(weights, q, wq, silent, accuracy::exact, pool, &columns);
     (void)solver.solve(choice_of(gram_direct_right, n / 4, n, false), n / 4,
                        [](const VectorXd&) -> Index { return 0; });
     CHECK_FALSE(columns.has_value());

@@ -39,11 +39,10 @@ struct residual_gram {
 template <class = void>
 class gram_operator {
 public:
-    /// `right` is `Qᵀ W`; `more` are further columns of Q, known to double precision.
+    /// `wq` is `Wᵀ Q`; `more` are further columns of Q, known to double precision.
     template <class Scalar>
-    gram_operator(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
-                  const dense_matrix<Scalar>& right, const Eigen::MatrixXd& more, const metric& m,
-                  workspace& pool)
+    gram_operator(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_ref<Scalar>& wq,
+                  const Eigen::MatrixXd& more, const metric& m, workspace& pool)
         : metric_(m), pool_(pool) {
         load_scale(w.cols());
         if constexpr (std::same_as<Scalar, float>) {
@@ -61,9 +60,9 @@ public:
         bool precise = std::same_as<Scalar, double> || q.cols() <= few;
         for (;;) {
             if (precise)
-                load<Scalar, double>(w, q, right, more);
+                load<Scalar, double>(w, q, wq, more);
             else
-                load<Scalar, float>(w, q, right, more);
+                load<Scalar, float>(w, q, wq, more);
             if (!precise && kept_ < 1e-4 * whole_) {
                 precise = true;
                 continue;
@@ -74,13 +73,13 @@ public:
         }
     }
 
-    /// The same where the Gram matrix of an earlier residual is known; `QᵀW` in two parts. B is not formed:
+    /// The same where the Gram matrix of an earlier residual is known; `WᵀQ` in two parts. B is not formed:
     /// all there is are `form_columns`, `form_right` and `map_inner`. n²k flops for k columns of Q since
     /// then.
     template <class Scalar>
-    gram_operator(const residual_gram& known, index rows, const dense_matrix<Scalar>& right,
-                  const dense_matrix<Scalar>& right_more, const metric& m, workspace& pool)
-        : metric_(m), pool_(pool), rows_(rows), cols_(right.cols()) {
+    gram_operator(const residual_gram& known, index rows, const dense_ref<Scalar>& wq,
+                  const dense_matrix<Scalar>& w_more, const metric& m, workspace& pool)
+        : metric_(m), pool_(pool), rows_(rows), cols_(wq.rows()) {
         load_scale(cols_);
         columns_.emplace(pool, cols_, cols_);
         auto e = columns_->matrix();
@@ -91,11 +90,11 @@ public:
             product_scale_ += 2.0 * e.col(j).tail(below).squaredNorm() - e(j, j) * e(j, j);
         }
         whole_ = e.diagonal().template cast<double>().sum();
-        const index count = right.rows() - known.taken;
-        Eigen::MatrixXf since(count + right_more.rows(), cols_);
-        since.topRows(count) = right.bottomRows(count).template cast<float>() * d.asDiagonal();
-        since.bottomRows(right_more.rows()) = right_more.template cast<float>() * d.asDiagonal();
-        add_gram_lower<float>(e, since, op::transpose, into::subtract);
+        const index count = wq.cols() - known.taken;
+        Eigen::MatrixXf since(cols_, count + w_more.cols());
+        since << d.asDiagonal() * wq.rightCols(count).template cast<float>(),
+            d.asDiagonal() * w_more.template cast<float>();
+        add_gram_lower<float>(e, since, op::none, into::subtract);
         kept_ = e.diagonal().template cast<double>().sum();
     }
 
@@ -296,7 +295,7 @@ private:
     }
 
     template <class Scalar, class Working>
-    void load(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_matrix<Scalar>& right,
+    void load(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_ref<Scalar>& wq,
               const Eigen::MatrixXd& more) {
         kept_ = whole_ = 0.0;
         std::optional<dense_matrix<Working>> q_converted;
@@ -318,7 +317,7 @@ private:
                 for (index j = 0; j < count; ++j)
                     whole_ += static_cast<double>(block.col(j).squaredNorm()) * d(j) * d(j);
                 if constexpr (std::same_as<Scalar, Working>)
-                    multiply_into<Working>(block, q, op::none, right.middleCols(first, count), op::none,
+                    multiply_into<Working>(block, q, op::none, wq.middleRows(first, count), op::transpose,
                                            into::subtract);
                 else
                     project_out<Working>(block, q_working);

@@ -58,12 +58,12 @@ inline constexpr double least_loss = 0.1;
 template <class Scalar>
 class single_precision_solver {
 public:
-    /// For the residual of `w` after `q` (`right = qᵀ w`) in the metric `m`.
+    /// For the residual of `w` after `q` (`wq = wᵀ q`) in the metric `m`.
     /// `columns` is what is known of W, and what becomes known unless it is null.
     single_precision_solver(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
-                            const dense_matrix<Scalar>& right, const metric& m, accuracy level,
-                            workspace& pool, std::optional<residual_gram>* columns = nullptr)
-        : w_(w), q_(q), right_(right), metric_(m), level_(level), pool_(pool), columns_(columns) {
+                            const dense_ref<Scalar>& wq, const metric& m, accuracy level, workspace& pool,
+                            std::optional<residual_gram>* columns = nullptr)
+        : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns) {
         if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
         const double tau = excess_allowed(level_);
         allowed_ = tau * (2.0 + tau);  // squared errors
@@ -95,8 +95,8 @@ private:
 
     /// What is taken off W beside Q, known to double precision.
     struct giants {
-        Eigen::MatrixXd vectors;     ///< `m×g`
-        dense_matrix<Scalar> right;  ///< `vectorsᵀ W`
+        Eigen::MatrixXd vectors;  ///< `m×g`
+        dense_matrix<Scalar> w;   ///< `n×g`, `Wᵀ vectors`
     };
 
     struct problem {
@@ -165,7 +165,7 @@ private:
 
     const dense_ref<Scalar> w_;
     const dense_matrix<Scalar>& q_;
-    const dense_matrix<Scalar>& right_;
+    const dense_ref<Scalar> wq_;
     const metric& metric_;
     accuracy level_;
     workspace& pool_;
@@ -173,15 +173,15 @@ private:
     double allowed_ = 0.0;
 };
 
-/// ‖W‖² less ‖W − Q Qᵀ W‖²: `2‖R‖² − ‖Q R‖²`, which is ‖R‖² as far as Q is orthonormal. How far it is, to
-/// single precision, is seen along a few random combinations.
+/// ‖W‖² less ‖W − Q Qᵀ W‖²: `2‖R‖² − ‖Q R‖²` with `R = QᵀW`, which is ‖R‖² as far as Q is orthonormal. How
+/// far it is, to single precision, is seen along a few random combinations.
 template <class Scalar>
 double single_precision_solver<Scalar>::taken_by_q() const {
-    const dense_matrix<Scalar> z = signs(right_.cols(), 4).template cast<Scalar>();
-    const Eigen::MatrixXd y = multiply<Scalar>(right_, op::none, z, op::none).template cast<double>();
+    const dense_matrix<Scalar> z = signs(wq_.rows(), 4).template cast<Scalar>();
+    const Eigen::MatrixXd y = multiply<Scalar>(wq_, op::transpose, z, op::none).template cast<double>();
     const double before = y.squaredNorm();
     const double after = multiply_in_double<Scalar>(q_, op::none, y).squaredNorm();
-    return squared_norm(right_) * (before > 0.0 ? 2.0 - after / before : 1.0);
+    return squared_norm(wq_) * (before > 0.0 ? 2.0 - after / before : 1.0);
 }
 
 /// The operator, of which nothing is formed yet.
@@ -193,15 +193,15 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const g
         const double left = whole - taken_by_q();
         if (left > 0.25 * whole) {
             problem p{gram_operator<>(w_, dense_matrix<Scalar>(w_.rows(), 0),
-                                      dense_matrix<Scalar>(0, w_.cols()), off.vectors, metric_, pool_)};
+                                      dense_matrix<Scalar>(w_.cols(), 0), off.vectors, metric_, pool_)};
             p.whole = std::ldexp(left, -2 * p.g.exponent());
             p.locked = q_.template cast<float>();
             return p;
         }
     }
     if (columns_known(choice))
-        return problem{gram_operator<>(**columns_, w_.rows(), right_, off.right, metric_, pool_)};
-    problem p{gram_operator<>(w_, q_, right_, off.vectors, metric_, pool_)};
+        return problem{gram_operator<>(**columns_, w_.rows(), wq_, off.w, metric_, pool_)};
+    problem p{gram_operator<>(w_, q_, wq_, off.vectors, metric_, pool_)};
     // Few products are wanted of an operator that is only there to be formed.
     if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
     return p;
@@ -248,16 +248,16 @@ void single_precision_solver<Scalar>::judge(outliers<Vectors>& found, const Eige
     const auto eps = static_cast<double>(std::numeric_limits<float>::epsilon());
     bulk = std::max(bulk, 4.0 * eps * found.values(0));
     const double loss = least_loss * bulk * side;
-    // Behind a giant the rest is rounding, and so is what is known of it.
-    const auto giants = (found.values.array() > 100.0 * bulk).count();
-    found.drown_the_rest = giants > 0 && (found.values(0) > 3e4 * bulk ||
-                                          noise(product_noise, found.values.head(giants).squaredNorm(),
-                                                least_loss * bulk, loss) > 0.1 * allowed_);
+    // Behind a huge one the rest is rounding, and so is what is known of it.
+    const auto huge_ones = (found.values.array() > 100.0 * bulk).count();
+    found.drown_the_rest = huge_ones > 0 && (found.values(0) > 3e4 * bulk ||
+                                             noise(product_noise, found.values.head(huge_ones).squaredNorm(),
+                                                   least_loss * bulk, loss) > 0.1 * allowed_);
     index count = 0;
     for (; count < found.values.size() && found.values(count) > 10.0 * bulk; ++count) {
         double cost = residuals(count) / (found.values(count) - bulk);
         if (found.drown_the_rest) {
-            if (count == giants) break;
+            if (count == huge_ones) break;
             cost *= std::pow(bulk / found.values(count), 2);  // by the power step that follows
         } else if (!(found.cost + cost <= 0.01 * allowed_ * loss)) {
             break;
@@ -276,11 +276,14 @@ auto single_precision_solver<Scalar>::giant_channels(const giants& off, index li
     -> outliers<Eigen::MatrixXd> {
     const index n = w_.cols();
     const auto side = static_cast<double>(std::min(w_.rows(), n));
+    Eigen::VectorXd taken = Eigen::VectorXd::Zero(n);
+    for (index i = 0; i < wq_.cols(); ++i)
+        taken += wq_.col(i).cwiseAbs2().template cast<double>();
+    taken += off.w.cwiseAbs2().rowwise().sum().template cast<double>();
     Eigen::VectorXd lengths = metric_.diagonal(n);  // squared
     for (index j = 0; j < n; ++j) {
         const auto whole = static_cast<double>(w_.col(j).squaredNorm());
-        const double left = whole - static_cast<double>(right_.col(j).squaredNorm()) -
-                            static_cast<double>(off.right.col(j).squaredNorm());
+        const double left = whole - taken(j);
         lengths(j) *= left > 1e-3 * whole ? left : 0.0;  // less would be rounding
     }
     Eigen::VectorXd sorted = lengths;
@@ -428,7 +431,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
                                                                                  search first) {
     leading_subspace<Scalar> result;
     result.basis.resize(w_.rows(), 0);
-    giants off{Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(0, w_.cols())};
+    giants off{Eigen::MatrixXd(w_.rows(), 0), dense_matrix<Scalar>(w_.cols(), 0)};
     std::optional<problem> p;
     const auto scale = [&p] { return std::ldexp(1.0, 2 * p->g.exponent()); };
 
@@ -449,9 +452,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
         const index count = directions.cols();
         off.vectors.conservativeResize(Eigen::NoChange, off.vectors.cols() + count);
         off.vectors.rightCols(count) = directions;
-        off.right.conservativeResize(off.vectors.cols(), Eigen::NoChange);
-        off.right.bottomRows(count) =
-            multiply<Scalar>(directions.template cast<Scalar>(), op::transpose, w_, op::none);
+        off.w.conservativeResize(Eigen::NoChange, off.vectors.cols());
+        off.w.rightCols(count) =
+            multiply<Scalar>(w_, op::transpose, directions.template cast<Scalar>(), op::none);
     };
     const auto taken = [&] { return q_.cols() + off.vectors.cols(); };
     constexpr int passes = 4;
