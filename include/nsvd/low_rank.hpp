@@ -63,6 +63,29 @@ struct decomposition_info {
     std::vector<stage_info> stages;
 };
 
+namespace detail {
+
+/// A product with an `X` as the type that the caller gets: for a vector it is one, too.
+template <matrix X, class Scalar>
+[[nodiscard]] auto product_for(dense_matrix<Scalar>&& y) {
+    if constexpr (eigen_matrix<X>) {
+        using result = Eigen::Matrix<Scalar, Eigen::Dynamic, X::ColsAtCompileTime == 1 ? 1 : Eigen::Dynamic>;
+        return result(std::move(y));
+    } else {
+        return std::move(y);
+    }
+}
+
+/// Throws unless an `m×n` matrix can be multiplied by x.
+template <class Expression>
+void require_operand(const Expression& x, index rows, index cols, const char* where) {
+    if (x.rows() != cols)
+        throw error(std::string(where) + ": x is " + shape_text(index{x.rows()}, index{x.cols()}) +
+                    " but W is " + shape_text(rows, cols));
+}
+
+}  // namespace detail
+
 /// A rank-k approximation `W′ = left · right` of an `m×n` matrix, with `left` `m×k` and `right` `k×n`.
 ///
 /// From `svd`, `asvd` and `nested`, `W′ = Q Qᵀ W` with `left = Q` orthonormal; with an interpolative stage
@@ -105,14 +128,7 @@ struct [[nodiscard]] low_rank {
     /// does not have n rows.
     template <matrix X>
     [[nodiscard]] auto operator*(const X& x) const {
-        if constexpr (detail::eigen_matrix<X>) {
-            // A vector stays one in the type.
-            using result =
-                Eigen::Matrix<Scalar, Eigen::Dynamic, X::ColsAtCompileTime == 1 ? 1 : Eigen::Dynamic>;
-            return result(apply(x));
-        } else {
-            return apply(x);
-        }
+        return detail::product_for<X>(apply(x));
     }
 
     /// The same decomposition at a smaller rank, without another solve: each stage gives up its last
@@ -140,10 +156,7 @@ private:
     [[nodiscard]] factor apply(const X& x) const {
         check();
         return detail::with_expression(x, [this](const auto& expression) {
-            if (expression.rows() != cols())
-                throw error("low_rank * x: x is " +
-                            detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
-                            " but W is " + detail::shape_text(rows(), cols()));
+            detail::require_operand(expression, rows(), cols(), "low_rank * x");
             using detail::op;
             // A reference to what lies in memory as BLAS wants it, a copy of anything else.
             const Eigen::Ref<const factor, 0, Eigen::OuterStride<>> columns =

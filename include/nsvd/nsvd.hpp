@@ -3,6 +3,7 @@
 #pragma once
 
 #include "accuracy.hpp"
+#include "allocation.hpp"
 #include "asvd.hpp"
 #include "calibration.hpp"
 #include "decompose.hpp"
@@ -13,11 +14,14 @@
 #include "metric.hpp"
 #include "metrics.hpp"
 #include "nested.hpp"
+#include "pivoted_low_rank.hpp"
 #include "rank/compression.hpp"
 #include "rank/energy.hpp"
 #include "rank/fixed_rank.hpp"
 #include "rank/policy.hpp"
 #include "rank/tolerance.hpp"
+#include "similarity.hpp"
+#include "storage.hpp"
 #include "svd.hpp"
 #include "version.hpp"
 #include "whitening.hpp"

@@ -383,6 +383,8 @@ void run(const stage_problem& p, const prepared<Scalar>& data, Index k, accuracy
             // Krylov iteration on the longer side has nothing to fall back on.
             const bool may = !p.benign || (how.route == route::krylov && m > n);
             CHECK(may);
+            // Nothing may be left of what was taken off W in vain.
+            if (!how.known) CHECK_FALSE(columns.has_value());
         }
     }
 }

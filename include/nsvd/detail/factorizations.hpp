@@ -229,6 +229,25 @@ void householder_orthonormalize(dense_matrix<Real>& a) {
 #endif
 }
 
+/// Column-pivoted QR `A P = Q R` (Businger and Golub): overwrites `a` (k×m, k ≤ m) with R, its columns in the
+/// order of the pivots, which is returned. 4mk² flops at most, half of them bound by memory.
+template <class = void>
+[[nodiscard]] std::vector<index> column_pivoted_r(Eigen::MatrixXd& a) {
+    std::vector<index> order(static_cast<std::size_t>(a.cols()));
+#if defined(NSVD_USE_LAPACK)
+    std::vector<lapack_int> pivots;
+    lapack::geqp3(a, pivots);  // can't fail numerically: info is only about arguments
+    std::transform(pivots.begin(), pivots.end(), order.begin(), [](lapack_int p) { return index{p} - 1; });
+#else
+    const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(a);
+    a = qr.matrixQR();
+    const auto& pivots = qr.colsPermutation().indices();
+    std::copy(pivots.begin(), pivots.end(), order.begin());
+#endif
+    a.leftCols(a.rows()).triangularView<Eigen::StrictlyLower>().setZero();
+    return order;
+}
+
 /// One step of CholeskyQR, `A ← A L⁻ᵀ` with `L Lᵀ = Aᵀ A`: 2mk² flops, all in products. Returns the smallest
 /// over the largest pivot, an estimate of 1/κ(A); 0, with `A` untouched, where `Aᵀ A` is not positive
 /// definite in working precision. The result is orthonormal to κ²·eps.

@@ -112,6 +112,17 @@ inline lapack_int pocon(const Eigen::MatrixXd& factor, double norm, double& rcon
                                work.data(), iwork.data());
 }
 
+/// Column-pivoted QR over `a`; `pivots[j]` is the column, from 1, that is j-th.
+inline lapack_int geqp3(Eigen::MatrixXd& a, std::vector<lapack_int>& pivots) {
+    const std::int64_t n = a.cols();
+    const std::int64_t lwork = 2 * n + (n + 1) * block;
+    pivots.assign(static_cast<std::size_t>(n), 0);
+    std::vector<double> tau(static_cast<std::size_t>(std::min<std::int64_t>(a.rows(), n)));
+    std::vector<double> work(static_cast<std::size_t>(lwork));
+    return LAPACKE_dgeqp3_work(LAPACK_COL_MAJOR, size(a.rows()), size(n), a.data(), size(a.rows()),
+                               pivots.data(), tau.data(), work.data(), size(lwork, "workspace of dgeqp3"));
+}
+
 /// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
 template <class Real>
 lapack_int thin_q(dense<Real>& a) {

@@ -74,7 +74,7 @@ public:
     }
 
     /// The same where the Gram matrix of an earlier residual is known; `WᵀQ` in two parts. B is not formed:
-    /// all there is are `form_columns`, `form_right` and `map_inner`. n²k flops for k columns of Q since
+    /// all there is are `form_columns`, `form_right` and `map_back`. n²k flops for k columns of Q since
     /// then.
     template <class Scalar>
     gram_operator(const residual_gram& known, index rows, const dense_ref<Scalar>& wq,

@@ -58,8 +58,8 @@ inline constexpr double least_loss = 0.1;
 template <class Scalar>
 class single_precision_solver {
 public:
-    /// For the residual of `w` after `q` (`wq = wᵀ q`) in the metric `m`.
-    /// `columns` is what is known of W, and what becomes known unless it is null.
+    /// For the residual of `w` after `q` (`wq = wᵀ q`) in the metric `m`. `columns`, unless it is null, is
+    /// the Gram matrix that an earlier stage has left, and takes that of this stage if it forms one.
     single_precision_solver(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
                             const dense_ref<Scalar>& wq, const metric& m, accuracy level, workspace& pool,
                             std::optional<residual_gram>* columns = nullptr)
@@ -84,6 +84,8 @@ public:
         } else if (!found && choice.route == route::krylov) {
             found = attempt(choice, known, ask, search::early);
         }
+        // What was taken off W in vain is not in Q.
+        if (!found && columns_ != nullptr) columns_->reset();
         return found;
     }
 

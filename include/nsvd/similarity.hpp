@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+/// How alike the inputs of two calibrations are: will what one was good for be good for the other?
+#pragma once
+
+#include "calibration.hpp"
+#include "detail/blas.hpp"
+#include "detail/factorizations.hpp"
+#include "matrix.hpp"
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// What `similarity` measures, all of it in [−1, 1] and independent of scale and number of tokens.
+struct calibration_similarity {
+    double means = 0.0;     ///< cosine of the angle between the means E[x]; 0 where a mean is 0
+    double mean_abs = 0.0;  ///< the same of E[|x|], which 2503.17101 compares texts by
+    double grams = 0.0;     ///< `⟨C₁, C₂⟩_F / (‖C₁‖_F ‖C₂‖_F)`
+    /// Cosines of the principal angles between the leading subspaces of C₁ and C₂, descending; 1e-8 absolute.
+    Eigen::VectorXd principal_cosines;
+};
+
+namespace detail {
+
+[[nodiscard]] inline double cosine(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
+    const double lengths = a.stableNorm() * b.stableNorm();
+    return lengths > 0.0 ? std::clamp(a.stableNormalized().dot(b.stableNormalized()), -1.0, 1.0) : 0.0;
+}
+
+/// C with its largest entry between ½ and 1, both triangles.
+template <real_scalar Scalar>
+[[nodiscard]] Eigen::MatrixXd scaled_gram(const calibration<Scalar>& calib) {
+    Eigen::MatrixXd c = calib.gram();
+    normalize(c);
+    return c;
+}
+
+[[nodiscard]] inline Eigen::MatrixXd leading_eigenvectors(Eigen::MatrixXd c, index count, const char* which) {
+    const symmetric_eigen<double> eigen = eigen_decompose<double>(std::move(c));
+    if (!eigen.converged) throw error(std::string("similarity: no eigenvectors of ") + which);
+    return eigen.vectors.leftCols(count);
+}
+
+}  // namespace detail
+
+/// Compares two calibrations of the same layer input. `dimension` is that of the leading subspaces; 0 leaves
+/// them out, and with them two eigenproblems (9n³ flops each, and n² numbers for each matrix). Throws
+/// `nsvd::error` if the features differ, a calibration has no tokens, or `dimension` is outside [0, n].
+template <real_scalar First, real_scalar Second>
+[[nodiscard]] calibration_similarity similarity(const calibration<First>& a, const calibration<Second>& b,
+                                                index dimension = 0) {
+    if (a.features() != b.features())
+        throw error("similarity: calibrations of " + std::to_string(a.features()) + " and " +
+                    std::to_string(b.features()) + " features");
+    if (a.tokens() == 0 || b.tokens() == 0)
+        throw error("similarity: the " + std::string(a.tokens() == 0 ? "first" : "second") +
+                    " calibration has no tokens: call update first");
+    if (dimension < 0 || dimension > a.features())
+        throw error("similarity: dimension = " + std::to_string(dimension) + " is outside [0, " +
+                    std::to_string(a.features()) + "]");
+    calibration_similarity result;
+    result.means = detail::cosine(a.mean(), b.mean());
+    result.mean_abs = detail::cosine(a.mean_abs(), b.mean_abs());
+    Eigen::MatrixXd c = detail::scaled_gram(a);
+    Eigen::MatrixXd d = detail::scaled_gram(b);
+    const double lengths = c.norm() * d.norm();
+    if (lengths > 0.0) result.grams = std::min(1.0, c.cwiseProduct(d).sum() / lengths);
+    if (dimension > 0) {
+        const Eigen::MatrixXd u =
+            detail::leading_eigenvectors(std::move(c), dimension, "the first calibration");
+        const Eigen::MatrixXd v =
+            detail::leading_eigenvectors(std::move(d), dimension, "the second calibration");
+        const Eigen::MatrixXd overlap = detail::multiply(u, detail::op::transpose, v, detail::op::none);
+        Eigen::MatrixXd squares = Eigen::MatrixXd::Zero(dimension, dimension);
+        detail::add_gram_lower<double>(squares, overlap, detail::op::transpose);
+        result.principal_cosines = detail::eigen_decompose<double>(std::move(squares))
+                                       .values.cwiseMax(0.0)
+                                       .cwiseMin(1.0)
+                                       .cwiseSqrt();
+    }
+    return result;
+}
+
+}  // namespace nsvd::inline NSVD_ABI
