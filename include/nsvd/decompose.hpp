@@ -159,9 +159,15 @@ void projection_builder<Scalar>::append(Matrix directions, precision orthonormal
             grow(directions.template cast<Scalar>());
         return;
     }
-    dense_matrix<Scalar> projected = directions.template cast<Scalar>();
-    project_out<Scalar>(projected, basis_);
-    Eigen::MatrixXd precise = projected.template cast<double>();
+    Eigen::MatrixXd precise;
+    if constexpr (std::same_as<Matrix, Eigen::MatrixXd>) {
+        precise = std::move(directions);
+        project_out_in_double<Scalar>(precise, basis_);
+    } else {
+        // What came from single precision is not known any better.
+        project_out<Scalar>(directions, basis_);
+        precise = directions.template cast<double>();
+    }
     orthonormalize<double>(precise);
     grow(precise.template cast<Scalar>());
 }
