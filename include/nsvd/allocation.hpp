@@ -60,11 +60,11 @@ enum class allocation_rule : std::uint8_t {
     /// the hull ends, within one such step elsewhere.
     greedy,
     /// D-Rank (2509.25622): ranks in proportion to `√(R/ω)`, which makes `Σ R_l/k_l` least; R is the
-    /// effective
-    /// rank `exp(−Σ p_i log p_i)`, `p_i = σ_i²/Σσ²`, and ω = (m + n) the numbers that one rank takes.
+    /// effective rank `exp(−Σ p_i log p_i)`, `p_i = σ_i²/Σσ²`, and ω = m + n the numbers one rank takes.
     effective_rank,
     /// SVD-LLM V2 (2503.12340): within each group the fraction of numbers that is removed is in proportion to
-    /// `1/log L_l`, L the norm of what uniform compression would lose, in the units of the spectrum.
+    /// `1/log L_l`, L the norm of what uniform compression would lose, scaled so that the least of a
+    /// group is e (as published, it depends on the unit of L).
     loss_group,
 };
 

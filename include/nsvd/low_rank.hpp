@@ -96,7 +96,7 @@ struct [[nodiscard]] low_rank {
     using scalar = Scalar;
     using factor = detail::dense_matrix<Scalar>;
     /// Row-major: products with one vector then read both factors along columns of `m` and rows of `n`
-    /// numbers, and not along columns of k, which memory delivers a third slower.
+    /// numbers, and not along columns of k, which memory delivers more slowly.
     using right_factor = detail::row_major_matrix<Scalar>;
 
     factor left;

@@ -199,8 +199,8 @@ public:
         return g;
     }
 
-    /// `EᵀE` from `BᵀB = D EᵀE D`: no rounding, D being powers of two. Nothing where channels are missing
-    /// from B, or are close to underflow in it.
+    /// `EᵀE` from `BᵀB = D EᵀE D`, without rounding where D holds powers of two (a Gram matrix as metric).
+    /// Nothing where channels are missing from B, or are close to underflow in it.
     [[nodiscard]] std::optional<residual_gram> unscale(const scratch& columns, index taken) {
         const Eigen::VectorXd d = scale_ * std::ldexp(1.0, -exponent_);
         constexpr double least = 0x1p-30;
