@@ -36,10 +36,8 @@ void require_dense(const model& m) {
 
 std::vector<Eigen::MatrixXf> take_weights(model& m) {
     std::vector<Eigen::MatrixXf> weights;
-    for (std::size_t i = 0; i < m.layers(); ++i) {
-        linear& layer = m.layer(i);
-        weights.push_back(layer.dense() ? std::move(layer).release_dense() : layer.factors()->dense());
-    }
+    for (std::size_t i = 0; i < m.layers(); ++i)
+        weights.push_back(std::move(m.layer(i)).release_product());
     return weights;
 }
 
