@@ -81,9 +81,8 @@ using observer = std::function<void(std::size_t block, site where, const Eigen::
 class model {
 public:
     /// Maps and checks a folder in Hugging Face layout: `config.json` and `model.safetensors` with F16, BF16
-    /// or F32 weights; a linear layer X is X.weight, or its factors X.left.weight (m×k) and X.right.weight
-    /// (k×n). Throws nsvd::error naming file and tensor for what is missing, misshapen, not finite or not
-    /// supported.
+    /// or F32 weights; linear layers as in stored_layer.hpp. Throws nsvd::error naming file and tensor for
+    /// what is missing, misshapen, not finite or not supported.
     explicit model(std::filesystem::path folder);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -142,9 +141,6 @@ private:
         Eigen::VectorXf attention, feed_forward;
     };
 
-    [[nodiscard]] Eigen::MatrixXf read(const std::string& name, std::size_t rows, std::size_t cols) const;
-    [[nodiscard]] Eigen::VectorXf read(const std::string& name, std::size_t size) const;
-    [[nodiscard]] linear read_linear(const std::string& name, std::size_t rows, std::size_t cols) const;
     [[nodiscard]] Eigen::MatrixXf attention(std::size_t block, block_layers layers,
                                             const window_pass& pass) const;
     [[nodiscard]] Eigen::MatrixXf embed(std::span<const token> tokens) const;
