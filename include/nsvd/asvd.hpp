@@ -16,6 +16,8 @@ struct asvd_options {
     double blend = 0.0;  ///< μ of `C + μ·(tr C / n)·I`, ≥ 0, for ASVD-I and II
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
+    /// Of ASVD-I and II: `central` for a layer whose bias is corrected; needs a calibration of such moments
+    nsvd::moments moments = nsvd::moments::raw;
 };
 
 namespace detail {
@@ -30,17 +32,21 @@ void require_features(const W& w, const calibration<Scalar>& calib, const char* 
     require_tokens(calib, where);
 }
 
-/// The metric that `asvd_options` and `nested_options` describe.
+/// The metric that `asvd_options` and `nested_options` describe. `storage` must outlive it.
 template <real_scalar Scalar, class Options>
-[[nodiscard]] metric activation_metric(const calibration<Scalar>& calib, const Options& options) {
+[[nodiscard]] metric activation_metric(const calibration<Scalar>& calib, const Options& options,
+                                       Eigen::MatrixXd& storage) {
     require_not_negative("alpha", options.alpha);
     require_not_negative("blend", options.blend);
     if (options.whitening == nsvd::whitening::diagonal && options.blend != 0.0)
         throw error("blend = " + text(options.blend) +
                     " is for the cholesky and eigen whitening, not for diagonal");
+    if (options.whitening == nsvd::whitening::diagonal && options.moments != nsvd::moments::raw)
+        throw error("moments = central is for the cholesky and eigen whitening, not for diagonal");
     if (options.whitening == nsvd::whitening::diagonal)
         return diagonal_metric(calib, options.alpha, options.statistic);
-    return gram_metric_of(calib, calib.state().gram, options.whitening, options.blend);  // no copy
+    return gram_metric_of(calib, gram_about(calib, options.moments, storage), options.moments,
+                          options.whitening, options.blend);
 }
 
 }  // namespace detail
@@ -55,14 +61,15 @@ template <real_scalar Scalar, class Options>
 ///
 /// Cost of `decompose` and of one factorization of C (n³/3 flops; 9n³ for `eigen` or a singular C). To share
 /// that among layers with the same input, build the metric once (`gram_metric`) and call `decompose`. Throws
-/// `nsvd::error` as `decompose` does, and if the calibration has other features than `W` has columns or no
-/// tokens.
+/// `nsvd::error` as `decompose` does, and if the calibration has other features than `W` has columns, no
+/// tokens, or not the moments that are asked for.
 template <matrix W, real_scalar Scalar, rank_policy Policy>
 [[nodiscard]] low_rank<detail::factor_scalar_t<W>> asvd(const W& w, const calibration<Scalar>& calib,
                                                         const Policy& policy,
                                                         const asvd_options& options = {}) {
     detail::require_features(w, calib, "asvd");
-    const stage only{detail::activation_metric(calib, options), 1.0};
+    Eigen::MatrixXd storage;
+    const stage only{detail::activation_metric(calib, options, storage), 1.0};
     return detail::decompose(w, {&only, 1}, policy, {options.accuracy, options.workspace}, "asvd");
 }
 

@@ -18,15 +18,24 @@
 
 namespace nsvd::inline NSVD_ABI {
 
+/// What second moments are taken about.
+enum class moments : std::uint8_t {
+    raw,  ///< zero: Σ w x xᵀ
+    central,  ///< the mean: Σ w (x − x̄)(x − x̄)ᵀ, what is left for a layer whose bias takes care of the mean
+};
+
 /// Everything a calibration knows, as plain numbers: what a file holds. Sums run over all tokens, each times
-/// its weight.
+/// its weight. Where there are pairs of inputs (a, b), x is b.
 struct calibration_state {
-    Eigen::MatrixXd gram;     ///< n×n, Σ w x xᵀ; only the lower triangle is read
+    Eigen::MatrixXd gram;     ///< n×n, Σ w x xᵀ, or that of x − x̄; only the lower triangle is read
     Eigen::VectorXd sum;      ///< n, Σ w x
     Eigen::VectorXd sum_abs;  ///< n, Σ w |x|
     Eigen::VectorXd max_abs;  ///< n, max |x|
     std::int64_t tokens = 0;  ///< columns seen with a weight above 0
     double weight = 0.0;      ///< Σ w
+    moments about = moments::raw;  ///< of `gram` and `cross`
+    Eigen::MatrixXd cross;  ///< n×n, Σ w a bᵀ, or that of a − ā and b − b̄; empty without pairs
+    Eigen::VectorXd sum_original;  ///< n, Σ w a; empty without pairs
 };
 
 namespace detail {
@@ -49,7 +58,10 @@ concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
 }  // namespace detail
 
 /// Statistics of the inputs `X` (`n×T`, a column a token) of a linear layer `y = W x`: the Gram matrix
-/// `C = X Xᵀ`, the mean, the mean and the largest absolute value of each channel.
+/// `C = X Xᵀ`, the mean, the mean and the largest absolute value of each channel. Where layers before this
+/// one are compressed already, it takes pairs: the inputs A of the original model and B of the compressed one
+/// for the same tokens. All of the above is then of B, and the cross moments `A Bᵀ` and the mean of A come
+/// with it.
 ///
 /// Sums are kept in double whatever the scalar of the inputs; products of `float` entries are exact in
 /// double. `Scalar` is the nominal scalar of the activations and only a label: every `update` accepts any
@@ -63,10 +75,15 @@ class calibration {
 public:
     using scalar = Scalar;
 
-    /// Empty statistics of `features` = n channels. Throws `nsvd::error` unless n ≥ 1.
-    explicit calibration(index features) {
+    /// Empty statistics of `features` = n channels. With `moments::central` second moments are gathered about
+    /// the mean, block by block (Chan, Golub and LeVeque, 1979), and `gram()` is put together from them:
+    /// `C − T x̄ x̄ᵀ` would cancel where the mean is large against the deviations. Throws `nsvd::error` unless
+    /// n ≥ 1.
+    explicit calibration(index features, moments about = moments::raw) {
         if (features < 1)
             throw error("calibration: features = " + std::to_string(features) + " must be at least 1");
+        state_.about = about;
+        mean_.setZero(features);
         state_.gram.setZero(features, features);
         state_.sum.setZero(features);
         state_.sum_abs.setZero(features);
@@ -79,47 +96,48 @@ public:
 
     /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops. Of a matrix in memory no more than blocks
     /// of 512 columns are copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are
-    /// not `features()`, there are no columns, or an entry is not finite.
+    /// not `features()`, there are no columns, an entry is not finite, or tokens before came in pairs.
     template <matrix X>
     void update(const X& x) {
         add(x, [](index) { return 1.0; });
     }
 
+    /// Adds pairs: the inputs `a` of the layer in the original model and `b` in the compressed one, both
+    /// `n×t`, a column a token; 3t·n² flops. Throws as above, if the shapes differ, or if tokens before came
+    /// without a partner.
+    template <matrix A, matrix B>
+    requires(!detail::weight_range<B>) void update(const A& a, const B& b) {
+        add_pairs(a, b, [](index) { return 1.0; });
+    }
+
     /// The same with a weight for each token: any indexable range of t nonnegative numbers, or of bool: a
     /// mask, true for the tokens that count. A token of weight 0 is not looked at, whatever its numbers; a
-    /// weight w counts like w repetitions of the token, except that `tokens()` counts it once.
+    /// weight w counts like w repetitions of the token, except that `tokens()` counts it once. (A pair of
+    /// vectors, one token, is no such range: for n > 1 a second argument of the shape of the first is B.)
     template <matrix X, class Weights>
     requires detail::weight_range<Weights>
     void update(const X& x, const Weights& weights) {
-        const index columns = detail::extent(x).second;
-        if (static_cast<index>(weights.size()) != columns)
-            throw error("calibration.update: " + std::to_string(weights.size()) + " weights for " +
-                        std::to_string(columns) + " tokens");
-        const auto weight = [&weights](index t) {
-            return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
-        };
-        for (index t = 0; t < columns; ++t)
-            if (!(weight(t) >= 0.0 && weight(t) < weight_limit))
-                throw error("calibration.update: weight " + std::to_string(t) + " = " +
-                            detail::text(weight(t)) + " must be in [0, 2^100)");
-        add(x, weight);
+        if constexpr (matrix<Weights>) {
+            if (features() > 1 && detail::extent(weights) == detail::extent(x)) {
+                add_pairs(x, weights, [](index) { return 1.0; });
+                return;
+            }
+        }
+        add(x, checked(weights, detail::extent(x).second));
+    }
+
+    /// Pairs with a weight for each.
+    template <matrix A, matrix B, class Weights>
+    requires detail::weight_range<Weights>
+    void update(const A& a, const B& b, const Weights& weights) {
+        add_pairs(a, b, checked(weights, detail::extent(b).second));
     }
 
     /// Adds the statistics of `other` (another thread, file or machine), as if its tokens had been seen here.
-    /// Throws `nsvd::error` if the features differ.
+    /// Throws `nsvd::error` if the features or the moments differ, or one has pairs and the other has tokens
+    /// without. What has no tokens yet has no pairs either.
     template <real_scalar Other>
-    void merge(const calibration<Other>& other) {
-        const calibration_state& o = other.state();
-        if (other.features() != features())
-            throw error("calibration.merge: other has " + std::to_string(other.features()) +
-                        " features, this has " + std::to_string(features()));
-        state_.gram.triangularView<Eigen::Lower>() += o.gram;
-        state_.sum += o.sum;
-        state_.sum_abs += o.sum_abs;
-        state_.max_abs = state_.max_abs.cwiseMax(o.max_abs);
-        state_.tokens += o.tokens;
-        state_.weight += o.weight;
-    }
+    void merge(const calibration<Other>& other);
 
     [[nodiscard]] index features() const noexcept { return state_.sum.size(); }
     /// Columns seen, those of weight 0 excepted.
@@ -127,10 +145,40 @@ public:
     /// Sum of the weights; equal to `tokens()` where none were given.
     [[nodiscard]] double weight() const noexcept { return state_.weight; }
 
+    /// What `state()` holds second moments about.
+    [[nodiscard]] moments about() const noexcept { return state_.about; }
     /// The Gram matrix `C = Σ w x xᵀ`, full symmetric `n×n`; the plain sum, not divided by the tokens. A
     /// copy.
     [[nodiscard]] Eigen::MatrixXd gram() const {
+        Eigen::MatrixXd c = state_.gram.template selfadjointView<Eigen::Lower>();
+        if (about() == moments::central) add_product(c, root_of(mean()), root_of(mean()));
+        return c;
+    }
+    /// `Σ w (x − x̄)(x − x̄)ᵀ`, full symmetric `n×n`. A copy. Throws `nsvd::error` for a calibration of raw
+    /// moments, from which it can't be had without loss.
+    [[nodiscard]] Eigen::MatrixXd central_gram() const {
+        require_central("central_gram");
         return state_.gram.template selfadjointView<Eigen::Lower>();
+    }
+    /// Whether the tokens came in pairs.
+    [[nodiscard]] bool has_cross() const noexcept { return state_.tokens > 0 && state_.cross.size() > 0; }
+    /// The cross moments `Σ w a bᵀ` (`n×n`) of pairs. A copy. Throws `nsvd::error` without pairs.
+    [[nodiscard]] Eigen::MatrixXd cross() const {
+        require_pairs("cross");
+        Eigen::MatrixXd c = state_.cross;
+        if (about() == moments::central) add_product(c, root_of(mean_original()), root_of(mean()));
+        return c;
+    }
+    /// `Σ w (a − ā)(b − b̄)ᵀ` (`n×n`). A copy. Throws `nsvd::error` without pairs or central moments.
+    [[nodiscard]] Eigen::MatrixXd central_cross() const {
+        require_central("central_cross");
+        require_pairs("central_cross");
+        return state_.cross;
+    }
+    /// Mean of each channel of A. Throws `nsvd::error` without pairs.
+    [[nodiscard]] Eigen::VectorXd mean_original() const {
+        require_pairs("mean_original");
+        return average(state_.sum_original);
     }
     /// Mean of each channel; 0 where no token was seen.
     [[nodiscard]] Eigen::VectorXd mean() const { return average(state_.sum); }
@@ -150,52 +198,278 @@ private:
         return state_.weight > 0.0 ? Eigen::VectorXd(sum / state_.weight) : Eigen::VectorXd::Zero(sum.size());
     }
 
+    [[nodiscard]] Eigen::VectorXd root_of(const Eigen::VectorXd& mean) const {
+        return std::sqrt(state_.weight) * mean;
+    }
+    /// `C ← C + u vᵀ`, to the bit the same in both triangles for u = v.
+    static void add_product(Eigen::MatrixXd& c, const Eigen::VectorXd& u, const Eigen::VectorXd& v) {
+        for (index j = 0; j < c.cols(); ++j)
+            c.col(j) += u * v(j);
+    }
+    void require_central(const char* what) const {
+        if (about() != moments::central)
+            throw error("calibration." + std::string(what) +
+                        ": this one has raw moments: construct it with moments::central");
+    }
+    void require_pairs(const char* what) const {
+        if (!has_cross())
+            throw error("calibration." + std::string(what) + ": no pairs of inputs: call update(a, b)");
+    }
+
+    /// The weights as a function of the token. Throws unless there is a good one for each.
+    template <class Weights>
+    static auto checked(const Weights& weights, index tokens) {
+        if (static_cast<index>(weights.size()) != tokens)
+            throw error("calibration.update: " + std::to_string(weights.size()) + " weights for " +
+                        std::to_string(tokens) + " tokens");
+        const auto weight = [&weights](index t) {
+            return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
+        };
+        for (index t = 0; t < tokens; ++t)
+            if (!(weight(t) >= 0.0 && weight(t) < weight_limit))
+                throw error("calibration.update: weight " + std::to_string(t) + " = " +
+                            detail::text(weight(t)) + " must be in [0, 2^100)");
+        return weight;
+    }
+
+    template <class Expression, class Weight>
+    void check(const Expression& x, const Weight& weight, const char* name) const;
     template <matrix X, class Weight>
-    void add(const X& x, Weight&& weight);
+    void add(const X& x, const Weight& weight);
+    template <matrix A, matrix B, class Weight>
+    void add_pairs(const A& a, const B& b, const Weight& weight);
+    template <class Weight, class Read>
+    void add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read);
+    void set_pairs(bool pairs);
+    void centre(Eigen::MatrixXd& b, Eigen::MatrixXd& a, const Eigen::VectorXd& weights, double weight_before);
+    [[nodiscard]] static Eigen::VectorXd take_off_mean(Eigen::MatrixXd& x, const Eigen::VectorXd& weights);
+    static void move_mean(Eigen::VectorXd& mean, Eigen::MatrixXd& x, const Eigen::VectorXd& other,
+                          double weight_before, double weight);
+    void add_pair_moments(const Eigen::MatrixXd& b, Eigen::MatrixXd& a);
 
     calibration_state state_;
+    // Central moments keep the means themselves: that of a constant channel is then that constant to the bit,
+    // and its deviations are zero.
+    Eigen::VectorXd mean_;
+    Eigen::VectorXd mean_original_;
+
+    template <real_scalar Other>
+    friend class calibration;
 };
+
+/// Throws, before anything is added, so that a bad entry leaves nothing half done.
+template <real_scalar Scalar>
+template <class Expression, class Weight>
+void calibration<Scalar>::check(const Expression& x, const Weight& weight, const char* name) const {
+    const std::string where = std::string("calibration.update: ") + name;
+    if (x.rows() != features())
+        throw error(where + " is " + detail::shape_text(index{x.rows()}, index{x.cols()}) +
+                    " but there are " + std::to_string(features()) + " features");
+    detail::require_nonempty(index{x.rows()}, index{x.cols()}, where.c_str());
+    for (index t = 0; t < x.cols(); ++t) {
+        if (weight(t) == 0.0) continue;
+        detail::require_finite(x.col(t), where.c_str(), t);
+        if constexpr (std::same_as<typename Expression::Scalar, double>) {
+            if (const double largest = x.col(t).cwiseAbs().maxCoeff(); largest >= entry_limit)
+                throw error("calibration.update: max |" + std::string(name) + "| = " + detail::text(largest) +
+                            " is too large: entries must be below 2^450");
+        }
+    }
+}
 
 template <real_scalar Scalar>
 template <matrix X, class Weight>
-void calibration<Scalar>::add(const X& x, Weight&& weight) {
-    detail::with_expression(x, [&](const auto& expression) {
-        if (expression.rows() != features())
-            throw error("calibration.update: x is " +
-                        detail::shape_text(index{expression.rows()}, index{expression.cols()}) +
-                        " but there are " + std::to_string(features()) + " features");
-        detail::require_nonempty(index{expression.rows()}, index{expression.cols()}, "calibration.update: x");
-        // All is checked before anything is added, so that a bad entry leaves nothing half done.
-        for (index t = 0; t < expression.cols(); ++t) {
-            if (weight(t) == 0.0) continue;
-            detail::require_finite(expression.col(t), "calibration.update: x", t);
-            if constexpr (std::same_as<typename std::remove_cvref_t<decltype(expression)>::Scalar, double>) {
-                if (const double largest = expression.col(t).cwiseAbs().maxCoeff(); largest >= entry_limit)
-                    throw error("calibration.update: max |x| = " + detail::text(largest) +
-                                " is too large: entries must be below 2^450");
-            }
-        }
-        Eigen::MatrixXd columns(features(), std::min<index>(block, expression.cols()));
-        for (index first = 0; first < expression.cols(); first += block) {
-            const index count = std::min<index>(block, expression.cols() - first);
-            for (index t = 0; t < count; ++t) {
-                auto column = columns.col(t);
-                const double w = weight(first + t);
-                if (w == 0.0) {
-                    column.setZero();
-                    continue;
-                }
-                column = expression.col(first + t).template cast<double>();
-                state_.sum += w * column;
-                state_.sum_abs += w * column.cwiseAbs();
-                state_.max_abs = state_.max_abs.cwiseMax(column.cwiseAbs());
-                state_.tokens += 1;
-                state_.weight += w;
-                if (w != 1.0) column *= std::sqrt(w);
-            }
-            detail::add_gram_lower<double>(state_.gram, columns.leftCols(count), detail::op::none);
-        }
+void calibration<Scalar>::add(const X& x, const Weight& weight) {
+    detail::with_expression(x, [&](const auto& b) {
+        check(b, weight, "x");
+        add_blocks(b.cols(), weight, false,
+                   [&](index t, auto&& column, auto&&) { column = b.col(t).template cast<double>(); });
     });
+}
+
+template <real_scalar Scalar>
+template <matrix A, matrix B, class Weight>
+void calibration<Scalar>::add_pairs(const A& original, const B& compressed, const Weight& weight) {
+    const auto shape = [](const auto& x) {
+        return detail::shape_text(detail::extent(x).first, detail::extent(x).second);
+    };
+    if (detail::extent(original) != detail::extent(compressed))
+        throw error("calibration.update: a is " + shape(original) + " but b is " + shape(compressed));
+    detail::with_expression(original, [&](const auto& a) {
+        detail::with_expression(compressed, [&](const auto& b) {
+            check(a, weight, "a");
+            check(b, weight, "b");
+            add_blocks(b.cols(), weight, true, [&](index t, auto&& column, auto&& partner) {
+                column = b.col(t).template cast<double>();
+                partner = a.col(t).template cast<double>();
+            });
+        });
+    });
+}
+
+/// Makes room for the moments of pairs, or checks that tokens before came like these.
+template <real_scalar Scalar>
+void calibration<Scalar>::set_pairs(bool pairs) {
+    if (state_.tokens > 0 && pairs != has_cross())
+        throw error(std::string("calibration.update: ") +
+                    (pairs ? "pairs, but tokens before came without a partner"
+                           : "x without a partner, but tokens before came in pairs: call update(a, b)"));
+    if (pairs == (state_.cross.size() > 0)) return;
+    const index size = pairs ? features() : 0;
+    state_.cross.setZero(size, size);
+    state_.sum_original.setZero(size);
+    mean_original_.setZero(size);
+}
+
+/// `read(t, column, partner)` writes token t, and its partner in A if there are pairs.
+template <real_scalar Scalar>
+template <class Weight, class Read>
+void calibration<Scalar>::add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read) {
+    set_pairs(pairs);
+    const bool central = about() == moments::central;
+    Eigen::MatrixXd b(features(), std::min<index>(block, tokens));
+    Eigen::MatrixXd a(pairs ? features() : 0, b.cols());
+    Eigen::VectorXd weights(b.cols());
+    for (index first = 0; first < tokens; first += block) {
+        const double weight_before = state_.weight;
+        index count = 0;
+        b.resize(Eigen::NoChange, std::min<index>(block, tokens - first));
+        a.resize(Eigen::NoChange, b.cols());
+        for (index t = first; t < first + b.cols(); ++t) {
+            const double w = weight(t);
+            if (w == 0.0) continue;
+            auto column = b.col(count);
+            auto partner = a.col(count);
+            read(t, column, partner);
+            state_.sum_abs += w * column.cwiseAbs();
+            state_.max_abs = state_.max_abs.cwiseMax(column.cwiseAbs());
+            state_.tokens += 1;
+            state_.weight += w;
+            weights(count++) = w;
+            if (central) continue;
+            state_.sum += w * column;
+            if (pairs) state_.sum_original += w * partner;
+            if (w == 1.0) continue;
+            column *= std::sqrt(w);
+            partner *= std::sqrt(w);
+        }
+        if (count == 0) continue;
+        b.conservativeResize(Eigen::NoChange, count);
+        a.conservativeResize(Eigen::NoChange, count);
+        if (central) centre(b, a, weights.head(count), weight_before);
+        if (pairs)
+            add_pair_moments(b, a);
+        else
+            detail::add_gram_lower<double>(state_.gram, b, detail::op::none);
+    }
+}
+
+/// Replaces tokens by `√w (x − x̄)` for their own mean x̄, which is returned.
+template <real_scalar Scalar>
+Eigen::VectorXd calibration<Scalar>::take_off_mean(Eigen::MatrixXd& x, const Eigen::VectorXd& weights) {
+    // Off the heaviest token first: its distance from the mean is at most √512 deviations, so no digit is
+    // lost where the mean is large against them, and constant channels leave zeros.
+    index heaviest = 0;
+    weights.maxCoeff(&heaviest);
+    const Eigen::VectorXd first = x.col(heaviest);
+    x.colwise() -= first;
+    const Eigen::VectorXd rest = x * (weights / weights.sum());
+    x.colwise() -= rest;
+    x *= weights.cwiseSqrt().asDiagonal();
+    return first + rest;
+}
+
+/// Appends to `x` the column that accounts for the distance of two means, `√(w₁ w₂ / (w₁ + w₂)) (x̄₂ − x̄₁)`,
+/// and replaces `mean` = x̄₁ by the mean of all.
+template <real_scalar Scalar>
+void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, Eigen::MatrixXd& x, const Eigen::VectorXd& other,
+                                    double weight_before, double weight) {
+    const double share = weight / (weight_before + weight);
+    Eigen::VectorXd distance = other - mean;
+    const Eigen::VectorXd noise =
+        4.0 * std::numeric_limits<double>::epsilon() * mean.cwiseAbs().cwiseMax(other.cwiseAbs());
+    mean = weight_before > 0.0 ? Eigen::VectorXd(mean + share * distance) : other;
+    // A mean that comes from a file is a rounded quotient: what that makes of a constant channel is dropped.
+    distance = (distance.array().abs() > noise.array()).select(distance, 0.0);
+    x.conservativeResize(Eigen::NoChange, x.cols() + 1);
+    x.rightCols(1) = std::sqrt(weight_before * share) * distance;
+}
+
+/// Makes of a block what its central moments, and those about the distance of its mean from that of the
+/// tokens before, are products of (Chan, Golub and LeVeque).
+template <real_scalar Scalar>
+void calibration<Scalar>::centre(Eigen::MatrixXd& b, Eigen::MatrixXd& a, const Eigen::VectorXd& weights,
+                                 double weight_before) {
+    const double weight = weights.sum();
+    const Eigen::VectorXd mean = take_off_mean(b, weights);
+    move_mean(mean_, b, mean, weight_before, weight);
+    state_.sum = state_.weight * mean_;
+    if (a.rows() == 0) return;
+    const Eigen::VectorXd mean_original = take_off_mean(a, weights);
+    move_mean(mean_original_, a, mean_original, weight_before, weight);
+    state_.sum_original = state_.weight * mean_original_;
+}
+
+/// Adds `B Bᵀ` and `A Bᵀ = B Bᵀ + (A − B) Bᵀ`; overwrites A. The same numbers are added to both, so that for
+/// A = B they are the same to the bit.
+template <real_scalar Scalar>
+void calibration<Scalar>::add_pair_moments(const Eigen::MatrixXd& b, Eigen::MatrixXd& a) {
+    constexpr index panel = 256;
+    const index n = features();
+    for (index first = 0; first < n; first += panel) {
+        const index width = std::min(panel, n - first);
+        const index below = n - first - width;
+        Eigen::MatrixXd part(width + below, width);
+        detail::multiply_into<double>(part, b.bottomRows(width + below), detail::op::none,
+                                      b.middleRows(first, width), detail::op::transpose);
+        const Eigen::MatrixXd square =
+            Eigen::MatrixXd(part.topRows(width)).template selfadjointView<Eigen::Lower>();
+        part.topRows(width) = square;
+        state_.gram.block(first, first, width + below, width) += part;
+        state_.cross.block(first, first, width + below, width) += part;
+        state_.cross.block(first, first + width, width, below) += part.bottomRows(below).transpose();
+    }
+    a -= b;
+    detail::multiply_into<double>(state_.cross, a, detail::op::none, b, detail::op::transpose,
+                                  detail::into::add);
+}
+
+template <real_scalar Scalar>
+template <real_scalar Other>
+void calibration<Scalar>::merge(const calibration<Other>& other) {
+    const calibration_state& o = other.state();
+    if (other.features() != features())
+        throw error("calibration.merge: other has " + std::to_string(other.features()) +
+                    " features, this has " + std::to_string(features()));
+    if (o.about != about()) throw error("calibration.merge: one has raw moments, the other central ones");
+    if (o.tokens == 0) return;
+    if (state_.tokens > 0 && other.has_cross() != has_cross())
+        throw error("calibration.merge: one has pairs of inputs, the other tokens without a partner");
+    set_pairs(other.has_cross());
+    const double before = state_.weight;
+    const double added = o.weight;
+    state_.gram.template triangularView<Eigen::Lower>() += o.gram;
+    state_.sum_abs += o.sum_abs;
+    state_.max_abs = state_.max_abs.cwiseMax(o.max_abs);
+    state_.tokens += o.tokens;
+    state_.weight += added;
+    if (has_cross()) state_.cross += o.cross;
+    if (about() == moments::raw) {
+        state_.sum += o.sum;
+        if (has_cross()) state_.sum_original += o.sum_original;
+        return;
+    }
+    Eigen::MatrixXd b(features(), 0);
+    move_mean(mean_, b, other.mean_, before, added);
+    state_.sum = state_.weight * mean_;
+    if (!has_cross()) {
+        detail::add_gram_lower<double>(state_.gram, b, detail::op::none);
+        return;
+    }
+    Eigen::MatrixXd a(features(), 0);
+    move_mean(mean_original_, a, other.mean_original_, before, added);
+    state_.sum_original = state_.weight * mean_original_;
+    add_pair_moments(b, a);
 }
 
 template <real_scalar Scalar>
@@ -207,21 +481,39 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         fail("shapes do not belong together (gram " +
              detail::shape_text(index{state_.gram.rows()}, index{state_.gram.cols()}) + ", " +
              std::to_string(n) + " features)");
-    const Eigen::MatrixXd gram = this->gram();
-    if (!gram.allFinite() || !state_.sum.allFinite() || !state_.sum_abs.allFinite() ||
-        !state_.max_abs.allFinite() || !std::isfinite(state_.weight))
+    const bool pairs = state_.cross.size() > 0 || state_.sum_original.size() > 0;
+    if (pairs && (state_.cross.rows() != n || state_.cross.cols() != n || state_.sum_original.size() != n))
+        fail("shapes do not belong together (cross " +
+             detail::shape_text(index{state_.cross.rows()}, index{state_.cross.cols()}) + ", " +
+             std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
+             " features)");
+    const Eigen::MatrixXd gram = state_.gram.template selfadjointView<Eigen::Lower>();
+    if (!gram.allFinite() || !state_.cross.allFinite() || !state_.sum_original.allFinite() ||
+        !state_.sum.allFinite() || !state_.sum_abs.allFinite() || !state_.max_abs.allFinite() ||
+        !std::isfinite(state_.weight))
         fail("an entry is not finite");
     if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
+    mean_ = average(state_.sum);
+    mean_original_ = average(state_.sum_original);
     constexpr double slack = 1.0 + 1e-6;
+    for (index j = 0; j < n; ++j) {
+        const double most = state_.weight * state_.max_abs(j);
+        const double of_mean = about() == moments::central ? mean_(j) * state_.sum(j) : 0.0;
+        if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
+            !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack) ||
+            std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
+            fail("channel " + std::to_string(j) + " can't belong to any inputs");
+        if (!pairs) continue;
+        // Σ w a b is at most max |a| Σ w |b|, about the means four times that.
+        const double reach = (about() == moments::central ? 4.0 : 1.0) * entry_limit;
+        if (!(std::abs(state_.sum_original(j)) <= state_.weight * entry_limit) ||
+            !(state_.cross.col(j).cwiseAbs().maxCoeff() <= reach * state_.sum_abs(j)))
+            fail("pairs of channel " + std::to_string(j) + " can't belong to any inputs");
+    }
     for (index j = 0; j < n; ++j) {
         // Squares of tiny entries vanish before their products with others do.
         const double least = std::numeric_limits<double>::min();
-        const double most = state_.weight * state_.max_abs(j);
-        if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
-            !(gram(j, j) <= most * state_.max_abs(j) * slack) ||
-            std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
-            fail("channel " + std::to_string(j) + " can't belong to any inputs");
         const double diagonal = std::sqrt(std::max(gram(j, j), least));
         for (index i = 0; i < j; ++i)
             if (std::abs(gram(i, j)) > diagonal * std::sqrt(std::max(gram(i, i), least)) * slack)

@@ -164,18 +164,32 @@ inline void require_not_negative(const char* name, double value) {
 
 namespace detail {
 
-/// `gram_metric` on the calibration's own matrix or on a copy of it.
+/// `gram_metric` and `central_gram_metric` on the calibration's own matrix or on a copy of it.
 template <real_scalar Scalar, class Matrix>
-[[nodiscard]] metric gram_metric_of(const calibration<Scalar>& calib, Matrix&& gram, whitening kind,
-                                    double blend) {
-    require_tokens(calib, "gram_metric");
+[[nodiscard]] metric gram_metric_of(const calibration<Scalar>& calib, Matrix&& gram, moments about,
+                                    whitening kind, double blend) {
+    const bool central = about == moments::central;
+    const std::string where = central ? "central_gram_metric" : "gram_metric";
+    require_tokens(calib, where.c_str());
     require_not_negative("blend", blend);
     if (kind == whitening::diagonal)
-        throw error("gram_metric: a Gram matrix has a cholesky or an eigen factor; see diagonal_metric");
+        throw error(where + ": a Gram matrix has a cholesky or an eigen factor; see diagonal_metric");
     const double shift = blend > 0.0 ? blend * gram.diagonal().mean() : 0.0;
-    const std::int64_t tokens = std::min<std::int64_t>(calib.tokens(), calib.features());
-    return metric(std::forward<Matrix>(gram), shift, kind, static_cast<index>(tokens),
-                  kind == whitening::cholesky ? "gram (cholesky)" : "gram (eigen)");
+    // The mean takes one direction.
+    const std::int64_t rank = std::min<std::int64_t>(calib.tokens() - (central ? 1 : 0), calib.features());
+    return metric(std::forward<Matrix>(gram), shift, kind, static_cast<index>(rank),
+                  std::string(central ? "central gram" : "gram") +
+                      (kind == whitening::cholesky ? " (cholesky)" : " (eigen)"));
+}
+
+/// The Gram matrix about zero or the mean, without a copy where that is what the calibration holds; it is in
+/// `storage` else. Only the lower triangle is set. Throws unless the calibration can give it.
+template <real_scalar Scalar>
+[[nodiscard]] const Eigen::MatrixXd& gram_about(const calibration<Scalar>& calib, moments about,
+                                                Eigen::MatrixXd& storage) {
+    if (calib.about() == about) return calib.state().gram;
+    storage = about == moments::central ? calib.central_gram() : calib.gram();
+    return storage;
 }
 
 }  // namespace detail
@@ -183,11 +197,21 @@ template <real_scalar Scalar, class Matrix>
 /// The metric of the Gram matrix, `C + blend·(tr C / n)·I`: with `blend` = μ > 0 the minimiser is that of
 /// `‖(W − W′)X‖² + μ (tr C / n) ‖W − W′‖²` (COALA, 2507.07580). `kind` is `cholesky` (ASVD-I) or `eigen`
 /// (ASVD-II): the same metric, factored differently where a factor is needed. Copies C. Throws `nsvd::error`
-/// if the calibration has no tokens or μ is not finite and ≥ 0.
+/// if the calibration has no tokens or μ is not finite and ≥ 0. C is that of raw moments, also for a
+/// calibration of central ones.
 template <real_scalar Scalar>
 [[nodiscard]] metric gram_metric(const calibration<Scalar>& calib, whitening kind = whitening::cholesky,
                                  double blend = 0.0) {
-    return detail::gram_metric_of(calib, Eigen::MatrixXd(calib.state().gram), kind, blend);
+    return detail::gram_metric_of(calib, calib.gram(), moments::raw, kind, blend);
+}
+
+/// The same about the mean, `C_c + blend·(tr C_c / n)·I` with `C_c = Σ w (x − x̄)(x − x̄)ᵀ`: for a layer whose
+/// bias is corrected (`bias_correction`), so that its error at the mean input does not count. Throws
+/// `nsvd::error` as `gram_metric` does, and if the calibration has raw moments.
+template <real_scalar Scalar>
+[[nodiscard]] metric central_gram_metric(const calibration<Scalar>& calib,
+                                         whitening kind = whitening::cholesky, double blend = 0.0) {
+    return detail::gram_metric_of(calib, calib.central_gram(), moments::central, kind, blend);
 }
 
 /// The metric of ASVD-0 (2312.05821), `diag(s)²` with `s_i = (mean_t |x_it|)^alpha` or `(max_t

@@ -24,6 +24,7 @@ struct nested_options {
     double blend = 0.0;                                  ///< μ of the first stage, as in `asvd_options`
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
+    nsvd::moments moments = nsvd::moments::raw;          ///< of the first stage, as in `asvd_options`
 };
 
 /// Nested activation-aware decomposition, NSVD and NID (Lu et al., 2503.17101): the first stage is `asvd`
@@ -44,7 +45,8 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     detail::require_features(w, calib, "nested");
     if (!(options.share >= 0.0 && options.share <= 1.0))
         throw error("nested: share = " + detail::text(options.share) + " is outside [0, 1]");
-    stage stages[2] = {{detail::activation_metric(calib, options), options.share},
+    Eigen::MatrixXd storage;
+    stage stages[2] = {{detail::activation_metric(calib, options, storage), options.share},
                        {metric(), 1.0 - options.share}};
     if (options.residual == nsvd::residual::interpolative) stages[1].by = column_selection{};
     return detail::decompose(w, stages, policy, {options.accuracy, options.workspace}, "nested");

@@ -4,7 +4,9 @@
 
 #include "accuracy.hpp"
 #include "allocation.hpp"
+#include "anchored.hpp"
 #include "asvd.hpp"
+#include "bias.hpp"
 #include "calibration.hpp"
 #include "decompose.hpp"
 #include "error.hpp"

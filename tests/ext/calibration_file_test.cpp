@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -56,6 +58,76 @@ TEST_CASE("several calibrations share a file", "[calibration_file]") {
     CHECK(nsvd::calibration_from<float>(mapped, "layer1.").gram() == second.gram());
     CHECK_THROWS_AS(nsvd::calibration_from<float>(mapped, "layer2."), nsvd::error);
     CHECK_THROWS_AS(nsvd::load_calibration(file), nsvd::error);  // not a file of one calibration
+}
+
+TEST_CASE("pairs and central moments survive a file bit for bit, beside others", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "p.safetensors";
+    std::srand(8);
+    const Eigen::MatrixXd a = Eigen::MatrixXd::Random(5, 40).array() + 2.0;
+    const Eigen::MatrixXd b = a + 0.1 * Eigen::MatrixXd::Random(5, 40);
+    const auto make = [&](nsvd::moments about, bool pairs) {
+        nsvd::calibration<float> calib(5, about);
+        if (pairs)
+            calib.update(a, b);
+        else
+            calib.update(b);
+        return calib;
+    };
+    const auto check = [](const auto& after, const auto& before) {
+        REQUIRE(after.about() == before.about());
+        REQUIRE(after.has_cross() == before.has_cross());
+        CHECK(after.gram() == before.gram());
+        CHECK(after.mean() == before.mean());
+        CHECK(after.tokens() == before.tokens());
+        if (before.about() == nsvd::moments::central) CHECK(after.central_gram() == before.central_gram());
+        if (!before.has_cross()) return;
+        CHECK(after.cross() == before.cross());
+        CHECK(after.mean_original() == before.mean_original());
+        if (before.about() == nsvd::moments::central) CHECK(after.central_cross() == before.central_cross());
+    };
+    std::vector<nsvd::safetensors::tensor> all;
+    std::vector<nsvd::calibration<float>> before;
+    for (const auto about : {nsvd::moments::raw, nsvd::moments::central})
+        for (const bool pairs : {false, true}) {
+            before.push_back(make(about, pairs));
+            nsvd::save_calibration(file, before.back());
+            check(nsvd::load_calibration<float>(file), before.back());
+            for (auto& t : nsvd::to_tensors(before.back(), std::to_string(before.size()) + "."))
+                all.push_back(std::move(t));
+        }
+    nsvd::safetensors::write(file, all);
+    const nsvd::safetensors::file mapped(file);
+    for (std::size_t i = 0; i < before.size(); ++i)
+        check(nsvd::calibration_from<float>(mapped, std::to_string(i + 1) + "."), before[i]);
+    const nsvd::calibration<float> empty(5, nsvd::moments::central);
+    nsvd::save_calibration(file, empty);
+    check(nsvd::load_calibration<float>(file), empty);
+
+    // Halves of a pair, and raw moments beside central ones.
+    const auto refused = [&](nsvd::moments about, bool pairs, auto change, const char* word) {
+        auto tensors = nsvd::to_tensors(make(about, pairs));
+        change(tensors);
+        nsvd::safetensors::write(file, tensors, {{"format", "nsvd.calibration"}, {"version", "1"}});
+        CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring(word));
+    };
+    const auto drop = [](const std::string& name) {
+        return
+            [name](auto& tensors) { std::erase_if(tensors, [&](const auto& t) { return t.name == name; }); };
+    };
+    const auto add = [&](const std::string& name) {
+        return [&, name](auto& tensors) {
+            tensors.push_back(
+                nsvd::safetensors::from_matrix(name, nsvd::safetensors::dtype::F64, before[0].gram()));
+        };
+    };
+    refused(nsvd::moments::raw, true, drop("cross"), "cross");
+    refused(nsvd::moments::raw, true, drop("sum_original"), "sum_original");
+    refused(nsvd::moments::central, true, drop("central_cross"), "central_cross");
+    refused(nsvd::moments::central, false, add("gram"), "central_gram");
+    refused(nsvd::moments::central, false, add("cross"), "cross");
+    refused(nsvd::moments::raw, false, add("central_cross"), "central_cross");
+    refused(nsvd::moments::raw, true, add("central_gram"), "both");
 }
 
 TEST_CASE("numbers that are no statistics are refused on reading", "[calibration_file]") {

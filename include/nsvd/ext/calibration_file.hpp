@@ -20,8 +20,9 @@
 namespace nsvd::inline NSVD_ABI {
 
 /// The tensors of one calibration, each name preceded by `prefix`: `gram` (n×n, F64), `sum`, `sum_abs`,
-/// `max_abs` (n, F64), `weight` (one number, F64) and `tokens` (one number, I64), as in `calibration_state`.
-/// Several calibrations fit into one file under different prefixes.
+/// `max_abs` (n, F64), `weight` (one number, F64) and `tokens` (one number, I64), as in `calibration_state`;
+/// for pairs `cross` (n×n, F64) and `sum_original` (n, F64) as well. Central moments are called
+/// `central_gram` and `central_cross`. Several calibrations fit into one file under different prefixes.
 template <real_scalar Scalar>
 [[nodiscard]] std::vector<safetensors::tensor> to_tensors(const calibration<Scalar>& calib,
                                                           const std::string& prefix = {}) {
@@ -34,17 +35,25 @@ template <real_scalar Scalar>
     const calibration_state& state = calib.state();
     const auto tokens = std::as_bytes(std::span(&state.tokens, 1));
     const auto stored = std::make_shared<const std::vector<std::byte>>(tokens.begin(), tokens.end());
-    return {safetensors::from_matrix(prefix + "gram", dtype::F64, calib.gram()),
-            vector("sum", state.sum),
-            vector("sum_abs", state.sum_abs),
-            vector("max_abs", state.max_abs),
-            vector("weight", Eigen::VectorXd::Constant(1, state.weight)),
-            {prefix + "tokens", dtype::I64, {1}, *stored, stored}};
+    const bool central = state.about == moments::central;
+    const auto matrix = [&](const char* name, const Eigen::MatrixXd& values) {
+        return safetensors::from_matrix(prefix + (central ? "central_" : "") + name, dtype::F64, values);
+    };
+    std::vector<safetensors::tensor> tensors{matrix("gram", central ? calib.central_gram() : calib.gram()),
+                                             vector("sum", state.sum), vector("sum_abs", state.sum_abs),
+                                             vector("max_abs", state.max_abs)};
+    if (calib.has_cross()) {
+        tensors.push_back(matrix("cross", state.cross));
+        tensors.push_back(vector("sum_original", state.sum_original));
+    }
+    tensors.push_back(vector("weight", Eigen::VectorXd::Constant(1, state.weight)));
+    tensors.push_back({prefix + "tokens", dtype::I64, {1}, *stored, stored});
+    return tensors;
 }
 
-/// Reads what `to_tensors` describes. Throws `nsvd::error`, naming the file, if a tensor is missing, has
-/// another dtype or shape, or the numbers can't be the statistics of any inputs (see
-/// `calibration(calibration_state)`).
+/// Reads what `to_tensors` describes. Throws `nsvd::error`, naming the file, if a tensor is missing or there
+/// twice (raw and central), has another dtype or shape, or the numbers can't be the statistics of any inputs
+/// (see `calibration(calibration_state)`).
 template <real_scalar Scalar = float>
 [[nodiscard]] calibration<Scalar> calibration_from(const safetensors::file& file,
                                                    const std::string& prefix = {}) {
@@ -61,8 +70,21 @@ template <real_scalar Scalar = float>
     const auto vector = [&](const char* name) -> Eigen::VectorXd {
         return safetensors::to_matrix<double>(tensor(name, dtype::F64, 1));
     };
+    const auto has = [&](const char* name) { return file.contains(prefix + name); };
     calibration_state state;
-    state.gram = safetensors::to_matrix<double>(tensor("gram", dtype::F64, 2));
+    if (has("central_gram")) state.about = moments::central;
+    const bool central = state.about == moments::central;
+    if (central && has("gram")) throw failure("both '" + prefix + "gram' and '" + prefix + "central_gram'");
+    const char* const gram = central ? "central_gram" : "gram";
+    const char* const cross = central ? "central_cross" : "cross";
+    state.gram = safetensors::to_matrix<double>(tensor(gram, dtype::F64, 2));
+    if (has("cross") || has("central_cross") || has("sum_original")) {
+        if (has(central ? "cross" : "central_cross"))
+            throw failure("'" + prefix + gram + "' with '" + prefix +
+                          (central ? "cross'" : "central_cross'"));
+        state.cross = safetensors::to_matrix<double>(tensor(cross, dtype::F64, 2));
+        state.sum_original = vector("sum_original");
+    }
     state.sum = vector("sum");
     state.sum_abs = vector("sum_abs");
     state.max_abs = vector("max_abs");
@@ -74,7 +96,7 @@ template <real_scalar Scalar = float>
     std::memcpy(&state.tokens, tokens.bytes.data(), sizeof state.tokens);
     if (state.gram.rows() == state.gram.cols() &&
         (state.gram.array() != state.gram.transpose().array()).any())
-        throw failure("tensor '" + prefix + "gram': not symmetric");
+        throw failure("tensor '" + prefix + gram + "': not symmetric");
     try {
         return calibration<Scalar>(std::move(state));
     } catch (const error& e) {
