@@ -8,6 +8,7 @@
 #include "calibration.hpp"
 #include "decompose.hpp"
 #include "error.hpp"
+#include "every_rank.hpp"
 #include "interpolative.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
