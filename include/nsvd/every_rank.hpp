@@ -36,8 +36,9 @@ namespace nsvd::inline NSVD_ABI {
 ///
 /// With s = min(m, n), l = max(m, n): made in about `l s² + 9 s³` flops in double for a regular `W` and `M`,
 /// and what `M` needs of a factor and `W S`, n³/3 + 2mn² (9n³ more where `M` is singular). Memory:
-/// `r(m + n)` numbers in the scalar of `W` and r² doubles are kept; ten matrices of `l×s` doubles while it is
-/// made. Nothing refers to `W` or `M` afterwards; all members are safe to call from several threads.
+/// `r(m + n)` numbers in the scalar of `W` and r² doubles are kept; about eight `l×s` matrices of doubles
+/// while it is made. Nothing refers to `W` or `M` afterwards; all members are safe to call from several
+/// threads.
 template <factor_scalar Scalar>
 class every_rank {
 public:

@@ -25,15 +25,15 @@ template <real_scalar Scalar>
     return rms > 0.0 ? calib.max_abs().maxCoeff() / rms : 0.0;
 }
 
-/// The layers, by ascending number, whose peak is more than `factor` times the median one. In LLaMA models
-/// those are the first and last `down_proj`; 2504.21553 keeps them at a higher precision than the others, and
-/// `layer_profile::keep_dense` does the like for ranks.
+/// The layers, by ascending number, whose peak is more than `factor` times the median one. Those of LLaMA
+/// models are reported to be the first and last `down_proj` (2504.21553, which keeps them at a higher
+/// precision than the others); `layer_profile::keep_dense` does the like for ranks.
 ///
 /// The default of 10 leaves room for the ordinary differences between layers, in their outlier channels and
 /// between the kinds of input; the massive activations of 2402.17762 are 10³ times the median magnitude and
-/// more. They can't hide in their own rms: one of height h among N numbers has a peak of min(h, √N), and with
-/// one token in 2048 of 11008 channels √N is 4700. Where half of the layers spike none stands out. Throws
-/// `nsvd::error` unless the peaks are ≥ 0 and the factor is finite and at least 1.
+/// more. They can't hide in their own rms: one of height h among N numbers has a peak of at least
+/// min(h, √N)/√2, and for one token in 2048 and 11008 channels √N is 4700. Where half of the layers spike
+/// none stands out. Throws `nsvd::error` unless the peaks are ≥ 0 and the factor is finite and at least 1.
 [[nodiscard]] inline std::vector<std::size_t> spiking(std::span<const double> peaks, double factor = 10.0) {
     if (!(factor >= 1.0 && std::isfinite(factor)))
         throw error("spiking: factor = " + detail::text(factor) + " must be finite and at least 1");
