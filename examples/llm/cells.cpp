@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -49,22 +50,30 @@ cell_group make_group(const comparison& c, double compression) {
     for (const auto* row : members) {
         auto& made = group.rows.emplace_back();
         made.label = row->label;
+        made.bytes = bytes_text(row->bytes);
+        made.inflation.text = perplexity_text(inflation(c, *row));
         for (const auto& text : row->texts)
             made.texts.push_back({perplexity_text(text.perplexity)});
-        made.average.text =
-            row->method == reference_method ? "reference" : improvement_text(average_improvement(c, *row));
+        const auto gain = average_improvement(c, *row);
+        made.average.text = row->method == c.reference ? "reference" : improvement_text(gain);
+        if (row->method != c.reference && within_error(gain)) made.average.text += " ≈";
     }
-    for (std::size_t text = 0; text <= texts; ++text) {
+    const auto mark = [&](const auto& cost, const auto& cell_of) {
         std::vector<double> costs;
         std::vector<cell*> column;
         for (std::size_t i = 0; i < members.size(); ++i) {
-            const bool last = text == texts;
-            costs.push_back(last ? -average_improvement(c, *members[i]).value
-                                 : members[i]->texts[text].perplexity);
-            column.push_back(last ? &group.rows[i].average : &group.rows[i].texts[text]);
+            costs.push_back(cost(*members[i]));
+            column.push_back(&cell_of(group.rows[i]));
         }
         mark_best(costs, column);
-    }
+    };
+    for (std::size_t text = 0; text < texts; ++text)
+        mark([&](const comparison_row& row) { return row.texts[text].perplexity; },
+             [&](cell_row& row) -> cell& { return row.texts[text]; });
+    mark([&](const comparison_row& row) { return inflation(c, row); },
+         [](cell_row& row) -> cell& { return row.inflation; });
+    mark([&](const comparison_row& row) { return -average_improvement(c, row).value; },
+         [](cell_row& row) -> cell& { return row.average; });
     return group;
 }
 
@@ -73,23 +82,27 @@ bool left_uncounted(const comparison& c, std::size_t text) {
 }
 
 std::string average_note(const comparison& c) {
-    const bool measured = std::any_of(c.rows.begin(), c.rows.end(), [](const comparison_row& row) {
-        return row.method == reference_method;
-    });
-    if (!measured) return fmt::format("average: needs the method {} to measure against", reference_method);
+    const bool measured = std::any_of(c.rows.begin(), c.rows.end(),
+                                      [&](const comparison_row& row) { return row.method == c.reference; });
+    if (!measured) return fmt::format("average: needs the method {} to measure against", c.reference);
     std::string names;
     for (std::size_t i = 0; i < c.text_names.size(); ++i) {
         if (in_average(c, i)) names += (names.empty() ? "" : ", ") + c.text_names[i];
     }
     if (names.empty()) return "average: no text counts in it";
-    return "average: mean over " + names +
-           " of the relative improvement of perplexity over ASVD-I at the same compression, ± its "
-           "standard error from differences paired by window";
+    return "average: mean over " + names + " of the relative improvement of perplexity over " +
+           reference_label(c) +
+           " at the same compression, ± its standard error from differences paired by window; ≈ where that "
+           "is "
+           "within two standard errors";
 }
 
 std::vector<std::string> make_notes(const comparison& c) {
     std::vector<std::string> notes;
     notes.push_back("* best of its group, with all that print the same figure");
+    notes.push_back(
+        "inflation: geometric mean of perplexity over that of the first row, over all texts but ‡; bytes: of "
+        "the compressed layers as they are stored");
     notes.push_back(average_note(c));
     bool uncounted = false;
     for (std::size_t i = 0; i < c.text_names.size(); ++i)
@@ -128,6 +141,19 @@ std::string improvement_text(const improvement& gain) {
     return fmt::format("{} ± {}", text, points_text(100 * gain.standard_error, decimal));
 }
 
+std::string bytes_text(std::int64_t bytes) {
+    constexpr std::array<const char*, 4> units{"kB", "MB", "GB", "TB"};
+    if (bytes < 1000) return fmt::format("{} B", bytes);
+    double value = static_cast<double>(bytes) / 1000;
+    std::size_t unit = 0;
+    while (value >= 999.95 && unit + 1 < units.size()) {
+        value /= 1000;
+        ++unit;
+    }
+    const int decimals = value < 9.9995 ? 3 : value < 99.995 ? 2 : 1;
+    return fmt::format("{:.{}f} {}", value, decimals, units.at(unit));
+}
+
 std::string percent_text(double share) {
     return fmt::format("{:.6g} %", 100 * share);
 }
@@ -136,6 +162,8 @@ cell_table make_cells(const comparison& c) {
     check(c);
     cell_table table;
     table.baseline = c.baseline;
+    table.baseline_bytes = bytes_text(c.dense_bytes);
+    table.reference = reference_label(c);
     for (std::size_t i = 0; i < c.text_names.size(); ++i) {
         const bool same_kind = c.in_domain && *c.in_domain == c.text_names[i];
         table.headings.push_back(c.text_names[i] + (same_kind ? " †" : "") +

@@ -2,6 +2,7 @@
 
 #include "comparison.hpp"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace llm {
 
 /// "+14.7 % ± 1.2"; without the error where it isn't known, "–" where the value isn't.
 [[nodiscard]] std::string improvement_text(const improvement& gain);
+
+/// "703.8 kB", "13.48 GB": four digits, decimal units.
+[[nodiscard]] std::string bytes_text(std::int64_t bytes);
 
 /// "10 %", "12.5 %" of a share in [0, 1].
 [[nodiscard]] std::string percent_text(double share);
@@ -26,7 +30,9 @@ struct cell {
 
 struct cell_row {
     std::string label;
+    std::string bytes;
     std::vector<cell> texts;
+    cell inflation;
     cell average;
 };
 
@@ -39,6 +45,8 @@ struct cell_group {
 struct cell_table {
     std::vector<std::string> headings;  ///< text names; † calibration's kind, ‡ not counted
     std::string baseline;
+    std::string baseline_bytes;
+    std::string reference;  ///< label of the method that `average` is against
     std::vector<std::string> dense;
     std::vector<cell_group> groups;  ///< a group for each compression, in order of appearance
     std::vector<std::string> notes;  ///< footnotes, one line each

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "compare.hpp"
 
-#include "calibrate.hpp"
 #include "compress.hpp"
 #include "machine.hpp"
 #include "perplexity.hpp"
@@ -39,11 +38,11 @@ std::vector<text_result> evaluate_all(const model& m, const std::vector<text>& t
     return results;
 }
 
-comparison_row summary(const method& how, double compression, const std::vector<layer_record>& layers) {
+comparison_row summary(const recipe& r, const std::vector<layer_record>& layers) {
     comparison_row row;
-    row.method = how.name;
-    row.label = how.label;
-    row.compression = compression;
+    row.method = r.name;
+    row.label = r.label;
+    row.compression = r.compression;
     for (const auto& layer : layers) {
         row.parameters += layer.parameters;
         row.bytes += layer.bytes;
@@ -52,6 +51,20 @@ comparison_row summary(const method& how, double compression, const std::vector<
         row.seconds += layer.seconds;
     }
     return row;
+}
+
+/// The recipe that the others are measured against.
+std::string reference_of(const compare_options& options) {
+    const auto has = [&](std::string_view name) {
+        return std::any_of(options.recipes.begin(), options.recipes.end(),
+                           [&](const recipe& r) { return r.name == name; });
+    };
+    if (options.reference) {
+        if (!has(*options.reference))
+            throw nsvd::error(fmt::format("--against {}: not among the methods", *options.reference));
+        return *options.reference;
+    }
+    return has("asvd-1") ? "asvd-1" : has("nsvd-1") ? "nsvd-1" : options.recipes.front().name;
 }
 
 }  // namespace
@@ -79,8 +92,8 @@ comparison compare(const compare_options& options) {
         text_windows += windows(tokens, context, file).size();
     const auto calibration_windows =
         std::min(windows(calibration, context, calibration_name).size(), options.windows);
-    const auto rows = options.methods.size() * options.compressions.size();
-    progress bar(calibration_windows + (rows + 1) * text_windows + rows * m.layers());
+    const auto rows = options.recipes.size() * options.compressions.size();
+    progress bar((rows + 1) * text_windows + rows * m.layers());
 
     comparison result;
     result.model = options.model.string();
@@ -91,6 +104,7 @@ comparison compare(const compare_options& options) {
     result.calibration_tokens = static_cast<std::int64_t>(calibration_windows * context);
     result.seed = options.seed;
     result.share = options.share;
+    result.reference = reference_of(options);
     result.machine = machine_description(options.threads);
     result.date = today();
     result.version = NSVD_VERSION;
@@ -101,21 +115,26 @@ comparison compare(const compare_options& options) {
         result.text_names.push_back(options.texts[i].first);
         result.counted.push_back(result.dense[i].perplexity <= static_cast<double>(m.shape().vocab_size));
     }
-    bar.label("calibration");
-    const auto sites = gather(m, calibration, {context, options.windows, options.seed}, calibration_name,
-                              options.threads, bar);
     for (std::size_t i = 0; i < m.layers(); ++i) {
         result.dense_parameters += m.layer(i).parameters();
         result.dense_bytes += stored_bytes(m.layer(i), m.layer_dtype(i));
         if (!m.layer(i).dense()) result.baseline = "as stored";
     }
-    const auto weights = take_weights(m);
+    compression_input input{.calibration = calibration,
+                            .calibration_name = calibration_name,
+                            .sample = {context, options.windows, options.seed},
+                            .keep_dense = options.keep_dense,
+                            .threads = options.threads};
+    if (!options.held_out.empty()) {
+        input.held_out = read_tokens(options.held_out, m.folder(), m.shape().vocab_size);
+        input.held_out_name = options.held_out.string();
+    }
+    compressor compress(m, std::move(input), bar);
     for (const double compression : options.compressions) {
-        for (const auto* how : options.methods) {
-            bar.label(fmt::format("{} at {:g} %", how->label, 100 * compression));
-            const auto layers =
-                compress_layers(m, weights, sites, {how, compression, options.share}, options.threads, bar);
-            auto row = summary(*how, compression, layers);
+        for (recipe r : options.recipes) {
+            r.compression = compression;
+            auto row = summary(r, compress.run(r));
+            bar.label(fmt::format("{} at {:g} %", r.label, 100 * compression));
             row.texts = evaluate_all(m, texts, context, options.threads, bar);
             result.rows.push_back(std::move(row));
         }

@@ -34,8 +34,8 @@ struct text_result {
 /// in [0, 1); `parameters` and `bytes` are those of the compressed linear layers; the errors are
 /// means over these layers; `texts` is in the order of `comparison::text_names`.
 struct comparison_row {
-    std::string method;  ///< as on the command line: "nsvd-1"
-    std::string label;   ///< as in the paper: "NSVD-I"
+    std::string method;  ///< the recipe as on the command line: "nsvd-1+pivoted"
+    std::string label;   ///< "NSVD-I + pivoted"
     double compression = 0;
     std::int64_t parameters = 0;
     std::int64_t bytes = 0;
@@ -58,6 +58,7 @@ struct comparison {
     std::int64_t calibration_tokens = 0;
     std::uint64_t seed = 0;
     double share = 0;
+    std::string reference = "asvd-1";  ///< the method that the others are measured against
     std::string baseline = "dense";  ///< the first row: the model as it was given, "as stored" if compressed
     std::int64_t dense_parameters = 0;
     std::int64_t dense_bytes = 0;

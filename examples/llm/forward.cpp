@@ -63,6 +63,24 @@ void softmax(Column&& scores) {
     scores /= scores.sum();
 }
 
+/// What the layers from `first` on make of their common input; one fused layer, or one by one.
+template <std::size_t Count>
+std::array<MatrixXf, Count> apply_together(block_layers layers, projection first, const MatrixXf& input,
+                                           const std::array<Index, Count>& rows) {
+    const auto at = static_cast<std::size_t>(first);
+    std::array<MatrixXf, Count> results;
+    if (layers[at + 1].cols() != 0) {
+        for (std::size_t i = 0; i < Count; ++i)
+            results[i] = layers[at + i].apply(input);
+        return results;
+    }
+    const MatrixXf all = layers[at].apply(input);
+    Index row = 0;
+    for (std::size_t i = 0; i < Count; row += rows[i++])
+        results[i] = all.middleRows(row, rows[i]);
+    return results;
+}
+
 MatrixXf silu_times(const MatrixXf& gate, const MatrixXf& up) {
     return gate.array() / (1 + (-gate.array()).exp()) * up.array();
 }
@@ -81,12 +99,10 @@ MatrixXf model::attention(std::size_t block, block_layers layers, const window_p
     constexpr Index queries = 64;  // in one step: keeps the scores small, and skips most of the masked half
     const auto dim = static_cast<Index>(config_.head_dim);
     const auto group = static_cast<Index>(config_.heads / config_.key_value_heads);
-    const auto apply = [&](projection which) -> MatrixXf {
-        return layers[static_cast<std::size_t>(which)].apply(pass.input);
-    };
-    MatrixXf q = apply(projection::q);
-    MatrixXf k = apply(projection::k);
-    MatrixXf v = apply(projection::v);
+    const auto rows = [&](std::size_t heads) { return static_cast<Index>(heads) * dim; };
+    auto [q, k, v] = apply_together<3>(
+        layers, projection::q, pass.input,
+        {rows(config_.heads), rows(config_.key_value_heads), rows(config_.key_value_heads)});
     rotate(q, *pass.rotation);
     rotate(k, *pass.rotation);
     q *= 1 / std::sqrt(static_cast<float>(dim));
@@ -141,9 +157,6 @@ window_pass model::start(std::span<const token> window) const {
 }
 
 void model::reach(std::size_t block, site where, block_layers layers, window_pass& pass) const {
-    const auto apply = [&](projection which) -> MatrixXf {
-        return layers[static_cast<std::size_t>(which)].apply(pass.input);
-    };
     switch (where) {
         case site::attention:
             pass.input = rms_norm(pass.residual, norms_[block].attention, config_.rms_norm_eps);
@@ -154,9 +167,12 @@ void model::reach(std::size_t block, site where, block_layers layers, window_pas
         case site::feed_forward:
             pass.input = rms_norm(pass.residual, norms_[block].feed_forward, config_.rms_norm_eps);
             return;
-        case site::feed_forward_output:
-            pass.input = silu_times(apply(projection::gate), apply(projection::up));
+        case site::feed_forward_output: {
+            const auto size = static_cast<Index>(config_.intermediate_size);
+            const auto [gate, up] = apply_together<2>(layers, projection::gate, pass.input, {size, size});
+            pass.input = silu_times(gate, up);
             return;
+        }
     }
 }
 

@@ -49,23 +49,25 @@ std::string table_cell(const cell& entry) {
 }
 
 std::string table_html(const cell_table& table) {
-    std::string out = "<div class=\"wide\"><table><thead><tr><th scope=\"col\">method</th>";
+    std::string out =
+        "<div class=\"wide\"><table><thead><tr><th scope=\"col\">method</th><th scope=\"col\">bytes</th>";
     for (const auto& name : table.headings)
         out += "<th scope=\"col\">" + escaped(name) + "</th>";
-    out += "<th scope=\"col\">average vs ASVD-I</th></tr></thead><tbody><tr><th scope=\"row\">" +
-           escaped(table.baseline) + "</th>";
+    out += "<th scope=\"col\">inflation</th><th scope=\"col\">average vs " + escaped(table.reference) +
+           "</th></tr></thead><tbody><tr><th scope=\"row\">" + escaped(table.baseline) + "</th><td>" +
+           table.baseline_bytes + "</td>";
     for (const auto& figure : table.dense)
         out += "<td>" + figure + "</td>";
-    out += "<td></td></tr></tbody>";
+    out += "<td></td><td></td></tr></tbody>";
     for (const auto& group : table.groups) {
         out += fmt::format(
             "<tbody><tr class=\"group\"><th scope=\"rowgroup\">{}</th><td colspan=\"{}\"></td></tr>",
-            percent_text(group.compression), table.headings.size() + 1);
+            percent_text(group.compression), table.headings.size() + 3);
         for (const auto& row : group.rows) {
-            out += "<tr><th scope=\"row\">" + escaped(row.label) + "</th>";
+            out += "<tr><th scope=\"row\">" + escaped(row.label) + "</th><td>" + row.bytes + "</td>";
             for (const auto& entry : row.texts)
                 out += table_cell(entry);
-            out += table_cell(row.average) + "</tr>";
+            out += table_cell(row.inflation) + table_cell(row.average) + "</tr>";
         }
         out += "</tbody>";
     }
@@ -95,9 +97,10 @@ std::vector<plot_series> make_series(const comparison& c, Point point) {
 
 /// Empty without a reference to measure against.
 std::string average_html(const comparison& c) {
-    plot p{.title = "Average improvement over ASVD-I", .y_title = "higher is better", .spread = 4};
+    const auto reference = reference_label(c);
+    plot p{.title = "Average improvement over " + reference, .y_title = "higher is better", .spread = 4};
     p.series = make_series(c, [&](const comparison_row& row) { return average_improvement(c, row); });
-    std::erase_if(p.series, [](const plot_series& s) { return s.method == reference_method; });
+    std::erase_if(p.series, [&](const plot_series& s) { return s.method == c.reference; });
     double best = 0;
     bool any = false;
     for (const auto& s : p.series) {
@@ -109,9 +112,10 @@ std::string average_html(const comparison& c) {
     if (!any) return {};
     // A method many times worse would flatten the differences that matter.
     p.floor = -std::max(0.05, best / 2);
-    p.level = plot_level{"ASVD-I", 0};
-    return "<h2>Average improvement</h2><p>Perplexity relative to ASVD-I at the same compression, averaged "
-           "over the texts that count, with bars of one standard error. A line that leaves through the lower "
+    p.level = plot_level{reference, 0};
+    return "<h2>Average improvement</h2><p>Perplexity relative to " + escaped(reference) +
+           " at the same compression, averaged over the texts that count, with bars of one standard error. A "
+           "line that leaves through the lower "
            "edge goes to a value below the plot; the table has its figure. Points of one compression are "
            "drawn "
            "side by side.</p><figure class=\"lone\">" +
@@ -124,7 +128,7 @@ std::string text_plot(const comparison& c, std::size_t text) {
     double worst = 0;
     for (const auto& row : c.rows) {
         const double perplexity = row.texts[text].perplexity;
-        if (row.method == reference_method && std::isfinite(perplexity)) worst = std::max(worst, perplexity);
+        if (row.method == c.reference && std::isfinite(perplexity)) worst = std::max(worst, perplexity);
     }
     if (worst > 0) p.ceiling = 3 * std::max(worst, c.dense[text].perplexity);
     p.series = make_series(c, [&](const comparison_row& row) {
@@ -170,7 +174,9 @@ std::string html_report(const comparison& c) {
         table_html(table) + "\n" + average_html(c);
     out +=
         "\n<h2>Perplexity by text</h2><p>Dashed across: the dense model. Each plot has its own scale, which "
-        "ends at three times the worst figure of ASVD-I if that was measured; a line that leaves through the "
+        "ends at three times the worst figure of " +
+        escaped(reference_label(c)) +
+        " if that was measured; a line that leaves through the "
         "upper edge goes to a value "
         "above it, which the table has.</p><div class=\"plots\">";
     for (std::size_t i = 0; i < c.text_names.size(); ++i)

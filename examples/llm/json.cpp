@@ -56,6 +56,7 @@ json to_json(const comparison& c, const comparison_row& row) {
             {"weighted_error", number(row.weighted_error)},
             {"plain_error", number(row.plain_error)},
             {"seconds", number(row.seconds)},
+            {"inflation", number(inflation(c, row))},
             {"texts", row_texts(c, row)},
             {"improvement", number(average.value)},
             {"standard_error", number(average.standard_error)}};
@@ -97,6 +98,7 @@ comparison read(const json& from) {
     from.at("context").get_to(c.context);
     from.at("seed").get_to(c.seed);
     c.share = number(from.at("share"));
+    from.at("reference").get_to(c.reference);
     from.at("calibration_windows").get_to(c.calibration_windows);
     from.at("calibration_tokens").get_to(c.calibration_tokens);
     const auto& dense = from.at("dense");
@@ -131,6 +133,7 @@ json to_json(const comparison& c) {
             {"context", c.context},
             {"seed", c.seed},
             {"share", number(c.share)},
+            {"reference", c.reference},
             {"calibration_windows", c.calibration_windows},
             {"calibration_tokens", c.calibration_tokens},
             {"dense",

@@ -9,6 +9,7 @@
 #include <Eigen/Core>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -18,27 +19,31 @@ namespace llm {
 
 /// y = W x + b with W (m×n) kept as it is, as left·right, or as some of its own rows or columns and the
 /// coefficients of the others; b (m numbers) is optional.
+/// Copies share the numbers of W, which never change.
 class linear {
 public:
     using bias_vector = Eigen::VectorXf;  // empty: none
 
-    linear() = default;
-    explicit linear(Eigen::MatrixXf dense, bias_vector b = {}) : weight_(std::move(dense)) {
+    linear() : linear(Eigen::MatrixXf()) {}
+    explicit linear(Eigen::MatrixXf dense, bias_vector b = {})
+        : weight_(std::make_shared<const weight>(std::move(dense))) {
         set_bias(std::move(b));
     }
-    explicit linear(nsvd::low_rank<float> factors, bias_vector b = {}) : weight_(std::move(factors)) {
+    explicit linear(nsvd::low_rank<float> factors, bias_vector b = {})
+        : weight_(std::make_shared<const weight>(std::move(factors))) {
         set_bias(std::move(b));
     }
-    explicit linear(nsvd::pivoted_low_rank<float> pivoted, bias_vector b = {}) : weight_(std::move(pivoted)) {
+    explicit linear(nsvd::pivoted_low_rank<float> pivoted, bias_vector b = {})
+        : weight_(std::make_shared<const weight>(std::move(pivoted))) {
         set_bias(std::move(b));
     }
 
-    [[nodiscard]] const Eigen::MatrixXf* dense() const { return std::get_if<Eigen::MatrixXf>(&weight_); }
+    [[nodiscard]] const Eigen::MatrixXf* dense() const { return std::get_if<Eigen::MatrixXf>(weight_.get()); }
     [[nodiscard]] const nsvd::low_rank<float>* factors() const {
-        return std::get_if<nsvd::low_rank<float>>(&weight_);
+        return std::get_if<nsvd::low_rank<float>>(weight_.get());
     }
     [[nodiscard]] const nsvd::pivoted_low_rank<float>* pivoted() const {
-        return std::get_if<nsvd::pivoted_low_rank<float>>(&weight_);
+        return std::get_if<nsvd::pivoted_low_rank<float>>(weight_.get());
     }
     [[nodiscard]] const bias_vector& bias() const { return bias_; }
     /// Empty: no bias. Throws nsvd::error unless there are m numbers or none.
@@ -50,10 +55,10 @@ public:
     }
 
     [[nodiscard]] Eigen::Index rows() const {
-        return std::visit([](const auto& w) -> Eigen::Index { return w.rows(); }, weight_);
+        return std::visit([](const auto& w) -> Eigen::Index { return w.rows(); }, *weight_);
     }
     [[nodiscard]] Eigen::Index cols() const {
-        return std::visit([](const auto& w) -> Eigen::Index { return w.cols(); }, weight_);
+        return std::visit([](const auto& w) -> Eigen::Index { return w.cols(); }, *weight_);
     }
     /// Numbers that have to be stored, the bias among them.
     [[nodiscard]] std::int64_t parameters() const {
@@ -63,12 +68,12 @@ public:
             else
                 return w.parameters();
         };
-        return std::visit(count, weight_) + bias_.size();
+        return std::visit(count, *weight_) + bias_.size();
     }
 
     /// W X + b for X (n×T, a column a token); factors are never multiplied back.
     [[nodiscard]] Eigen::MatrixXf apply(const Eigen::MatrixXf& x) const {
-        Eigen::MatrixXf y = std::visit([&](const auto& w) -> Eigen::MatrixXf { return w * x; }, weight_);
+        Eigen::MatrixXf y = std::visit([&](const auto& w) -> Eigen::MatrixXf { return w * x; }, *weight_);
         if (bias_.size() != 0) y.colwise() += bias_;
         return y;
     }
@@ -81,15 +86,14 @@ public:
             else
                 return w.dense();
         };
-        return std::visit(multiplied, weight_);
+        return std::visit(multiplied, *weight_);
     }
-    /// Gives W away: a dense weight is moved out, of factors it is their product.
-    [[nodiscard]] Eigen::MatrixXf release_product() && {
-        return dense() ? std::get<Eigen::MatrixXf>(std::move(weight_)) : product();
-    }
+    /// The same layer with W written out; nothing is copied where it is dense already.
+    [[nodiscard]] linear multiplied() const { return dense() != nullptr ? *this : linear(product(), bias_); }
 
 private:
-    std::variant<Eigen::MatrixXf, nsvd::low_rank<float>, nsvd::pivoted_low_rank<float>> weight_;
+    using weight = std::variant<Eigen::MatrixXf, nsvd::low_rank<float>, nsvd::pivoted_low_rank<float>>;
+    std::shared_ptr<const weight> weight_;
     bias_vector bias_;
 };
 

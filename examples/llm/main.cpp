@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
 
-#include "calibrate.hpp"
 #include "compare.hpp"
 #include "compress.hpp"
 #include "files.hpp"
 #include "methods.hpp"
 #include "model.hpp"
 #include "perplexity.hpp"
+#include "recipe.hpp"
 #include "report.hpp"
 
 #include <nsvd/error.hpp>
@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -38,9 +39,14 @@ struct arguments {
     std::vector<std::string> texts;
     std::vector<std::string> methods;
     std::vector<double> compressions;
-    std::string method, in_domain;
+    std::string method, in_domain, against;
+    std::string storage, allocation;
+    std::vector<std::string> keep_dense;
+    fs::path tune;
+    bool anchored = false, bias = false, joint = false, own_text = false;
     double compression = 0;
     double share = 0.95;
+    double epsilon = llm::recipe{}.epsilon;
     std::size_t context = 0;
     std::size_t windows = 256;
     std::uint64_t seed = 0;
@@ -82,23 +88,48 @@ std::vector<std::pair<std::string, fs::path>> named_texts(const std::vector<std:
     return texts;
 }
 
+/// A recipe by its name, on top of what the options say.
+llm::recipe recipe_of(const arguments& a, const std::string& name) {
+    if (!(a.epsilon >= 0 && std::isfinite(a.epsilon)))
+        throw nsvd::error(fmt::format("--epsilon is {}: want a number, 0 or more", a.epsilon));
+    llm::recipe base;
+    base.share = a.share;
+    base.epsilon = a.epsilon;
+    base.anchored = a.anchored;
+    base.bias = a.bias;
+    base.joint = a.joint;
+    base.own_text = a.own_text;
+    base.tuned = !a.tune.empty();
+    auto result = llm::parse_recipe(name, base);
+    if (!a.storage.empty()) result.storage = llm::find_storage(a.storage);
+    if (!a.allocation.empty()) result.ranks = llm::find_rank_rule(a.allocation);
+    return llm::named(result);
+}
+
 void run_compare(const arguments& a) {
     llm::compare_options options{.model = a.model,
                                  .calibration = a.calibration,
                                  .texts = named_texts(a.texts),
                                  .compressions = a.compressions,
-                                 .methods = {},
+                                 .recipes = {},
                                  .context = a.context,
                                  .windows = a.windows,
                                  .seed = a.seed,
                                  .share = a.share,
                                  .in_domain = {},
+                                 .reference = {},
+                                 .held_out = a.tune,
+                                 .keep_dense = a.keep_dense,
                                  .threads = a.threads};
     std::for_each(a.compressions.begin(), a.compressions.end(), check_compression);
     check_distinct(a.compressions, "--compression");
-    check_distinct(a.methods, "--methods");
-    for (const auto& name : a.methods)
-        options.methods.push_back(&llm::find_method(name));
+    std::vector<std::string> names;
+    for (const auto& name : a.methods) {
+        options.recipes.push_back(recipe_of(a, name));
+        names.push_back(options.recipes.back().name);
+    }
+    check_distinct(names, "--methods");
+    if (!a.against.empty()) options.reference = a.against;
     if (!a.in_domain.empty()) {
         options.in_domain = a.in_domain;
         if (std::none_of(options.texts.begin(), options.texts.end(),
@@ -120,6 +151,7 @@ json to_json(const llm::layer_record& layer) {
             {"n", layer.n},
             {"rank", layer.rank},
             {"parameters", layer.parameters},
+            {"bytes", layer.bytes},
             {"weighted_error", layer.weighted_error},
             {"plain_error", layer.plain_error},
             {"seconds", layer.seconds},
@@ -128,32 +160,44 @@ json to_json(const llm::layer_record& layer) {
 
 void run_compress(const arguments& a) {
     check_compression(a.compression);
-    const llm::recipe recipe{&llm::find_method(a.method), a.compression, a.share};
+    auto recipe = recipe_of(a, a.method);
+    recipe.compression = a.compression;
     const llm::output json_out(a.json);
     llm::model model(a.model);
     llm::require_dense(model);
     llm::check_output(model, a.output, a.force);
-    const auto tokens = llm::read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
-    const llm::sampling sample{llm::context_of(model, a.context), a.windows, a.seed};
-
+    const auto read = [&](const fs::path& path) {
+        return llm::read_tokens(path, model.folder(), model.shape().vocab_size);
+    };
+    llm::compression_input input{
+        .calibration = read(a.calibration),
+        .calibration_name = a.calibration.string(),
+        .sample = {llm::context_of(model, a.context), a.windows, a.seed},
+        .held_out = a.tune.empty() ? std::vector<llm::token>() : read(a.tune),
+        .held_out_name = a.tune.string(),
+        .keep_dense = a.keep_dense,
+        .threads = a.threads,
+    };
+    const auto context = input.sample.context;
     std::vector<llm::layer_record> layers;
     std::int64_t calibration_tokens = 0;
     {
-        llm::progress bar(std::min(tokens.size() / sample.context, sample.windows) + model.layers());
-        bar.label("calibration");
-        const auto sites = llm::gather(model, tokens, sample, a.calibration.string(), a.threads, bar);
-        calibration_tokens = static_cast<std::int64_t>(sites.front().tokens());
-        bar.label(std::string(recipe.how->label));
-        layers = llm::compress_layers(model, llm::take_weights(model), sites, recipe, a.threads, bar);
+        llm::progress bar(model.layers());
+        llm::compressor compress(model, std::move(input), bar);
+        calibration_tokens = compress.calibration_tokens();
+        layers = compress.run(recipe);
     }
     json about{
         {"version", NSVD_VERSION},
-        {"method", recipe.how->name},
+        {"method", recipe.name},
         {"compression", a.compression},
         {"share", a.share},
+        {"epsilon", a.epsilon},
         {"seed", a.seed},
-        {"context", sample.context},
+        {"context", context},
         {"calibration", {{"file", a.calibration.filename().string()}, {"tokens", calibration_tokens}}}};
+    if (!a.tune.empty()) about["held_out"] = a.tune.filename().string();
+    if (!a.keep_dense.empty()) about["keep_dense"] = a.keep_dense;
     std::int64_t before = 0, after = 0;
     double error = 0;
     for (const auto& layer : layers) {
@@ -174,7 +218,7 @@ void run_compress(const arguments& a) {
     if (!json_out.is_standard_output())
         fmt::print(
             "{} at {:g} %: {} layers, {} parameters where there were {}, mean weighted error {:.4f}: {}\n",
-            recipe.how->label, 100 * a.compression, layers.size(), after, before, error, a.output.string());
+            recipe.label, 100 * a.compression, layers.size(), after, before, error, a.output.string());
 }
 
 void run_evaluate(const arguments& a) {
@@ -226,6 +270,7 @@ std::string method_names() {
     std::vector<std::string_view> names;
     for (const auto& method : llm::methods)
         names.push_back(method.name);
+    names.emplace_back("best");
     return fmt::format("{}", fmt::join(names, ", "));
 }
 
@@ -251,6 +296,20 @@ void add_calibration(CLI::App& command, arguments& a) {
         ->check(require("an integer, 0 or more", is_seed));
     command.add_option("--share", a.share, "the first stage's part of the rank in nested methods")
         ->capture_default_str();
+    command.add_option("--storage", a.storage, "plain or pivoted factors (default: the method's own)");
+    command.add_option("--allocation", a.allocation,
+                       "ranks: uniform, greedy, effective-rank, loss-group, sensitivity, measured");
+    command.add_option("--tune", a.tune, "second text: choose share and blend of each layer on it");
+    command.add_flag("--anchored", a.anchored, "layer after layer, on the inputs compressed ones give");
+    command.add_option("--epsilon", a.epsilon, "of --anchored: weight of the weights' own error")
+        ->capture_default_str();
+    command.add_flag("--bias", a.bias, "correct the mean of each layer's output");
+    command.add_flag("--joint", a.joint, "q, k, v as one layer, gate and up as one");
+    command.add_flag("--own-text", a.own_text, "calibrate on the model's own and random text as well");
+    command
+        .add_option("--keep-dense", a.keep_dense,
+                    "layers to leave as they are: parts of names, or spiking; may be given again")
+        ->delimiter(',');
 }
 
 /// Declares the command line; returns the subcommand's work.
@@ -268,13 +327,20 @@ void declare(CLI::App& app, arguments& a) {
         ->check(require("a share, like 0.3", is_given));
     for (const auto& method : llm::methods)
         a.methods.emplace_back(method.name);
-    compare->add_option("--methods", a.methods, "methods to compare")->capture_default_str()->delimiter(',');
+    compare
+        ->add_option(
+            "--methods", a.methods,
+            "METHOD[+FEATURE...]: the methods of the default or best, and features named as the values "
+            "and flags of --storage, --allocation, --anchored, --bias, --joint, --own-text, tuned")
+        ->capture_default_str()
+        ->delimiter(',');
+    compare->add_option("--against", a.against, "method that the others are measured against");
     compare->add_option("--in-domain", a.in_domain,
                         "text of the calibration's kind, left out of the average");
     compare->add_option("--html", a.html, "write the table and its plots as a page");
     compare->footer(
         "Example: nsvd-llm compare --model DIR --calibration calibration.txt --text news=news.txt "
-        "--compression 0.2,0.3 --methods asvd-1,nsvd-1");
+        "--compression 0.2,0.3 --methods asvd-1,nsvd-1,nsvd-1+pivoted+greedy,best");
     compare->callback([&a] { run_compare(a); });
 
     auto* compress = app.add_subcommand("compress", "write a compressed model folder");
@@ -283,12 +349,14 @@ void declare(CLI::App& app, arguments& a) {
     compress->add_option("--compression", a.compression, "share of the parameters to remove")
         ->required()
         ->check(require("a share, like 0.3", is_given));
-    compress->add_option("--method", a.method, "one of " + method_names())->required();
+    compress
+        ->add_option("--method", a.method, "one of " + method_names() + "; features after +, as in compare")
+        ->required();
     compress->add_option("--output", a.output, "folder to write")->required();
     compress->add_flag("--force", a.force, "write into a folder that is not empty");
     compress->footer(
         "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
-        "--method nsvd-1 --output DIR-30");
+        "--method best --output DIR-30");
     compress->callback([&a] { run_compress(a); });
 
     auto* evaluate = app.add_subcommand("evaluate", "perplexity of a model folder, dense or compressed");

@@ -21,15 +21,37 @@ const method& find_method(std::string_view name) {
     throw nsvd::error(fmt::format("unknown method '{}': known are {}", name, fmt::join(known, ", ")));
 }
 
+nsvd::metric first_metric(const method& how, const nsvd::calibration<float>& calib,
+                          const method_options& options) {
+    if (!how.whitening) return {};
+    if (*how.whitening == nsvd::whitening::diagonal) return nsvd::diagonal_metric(calib, options.alpha);
+    return options.moments == nsvd::moments::central
+               ? nsvd::central_gram_metric(calib, *how.whitening, options.blend)
+               : nsvd::gram_metric(calib, *how.whitening, options.blend);
+}
+
 nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
-                                const nsvd::calibration<float>& calib, nsvd::compression ratio, double share,
-                                nsvd::workspace& memory) {
-    if (!how.whitening) return nsvd::svd(w, ratio, {.workspace = &memory});
+                                const nsvd::calibration<float>& calib, Eigen::Index k,
+                                const method_options& options, nsvd::workspace& memory) {
+    if (!how.whitening) return nsvd::svd(w, nsvd::rank{k}, {.workspace = &memory});
+    const bool diagonal = *how.whitening == nsvd::whitening::diagonal;
+    const auto moments = diagonal ? nsvd::moments::raw : options.moments;
+    const double blend = diagonal ? 0.0 : options.blend;
     if (!how.residual)
-        return nsvd::asvd(w, calib, ratio, {.whitening = *how.whitening, .workspace = &memory});
-    return nsvd::nested(
-        w, calib, ratio,
-        {.whitening = *how.whitening, .share = share, .residual = *how.residual, .workspace = &memory});
+        return nsvd::asvd(w, calib, nsvd::rank{k},
+                          {.whitening = *how.whitening,
+                           .alpha = options.alpha,
+                           .blend = blend,
+                           .workspace = &memory,
+                           .moments = moments});
+    return nsvd::nested(w, calib, nsvd::rank{k},
+                        {.whitening = *how.whitening,
+                         .share = options.share,
+                         .residual = *how.residual,
+                         .alpha = options.alpha,
+                         .blend = blend,
+                         .workspace = &memory,
+                         .moments = moments});
 }
 
 }  // namespace llm

@@ -33,9 +33,21 @@ inline constexpr std::array<method, 8> methods{{
 /// Throws nsvd::error with the known names for any other.
 [[nodiscard]] const method& find_method(std::string_view name);
 
-/// Decomposes W (m×n); `share` is the first stage's part of the rank where there are two.
+/// What a method leaves open.
+struct method_options {
+    double share = 0.95;  ///< the first stage's part of the rank where there are two
+    double blend = 0;     ///< μ of the metric C + μ (tr C / n) I
+    double alpha = 0.5;   ///< exponent of ASVD-0
+    nsvd::moments moments = nsvd::moments::raw;
+};
+
+/// The metric of a method's first stage.
+[[nodiscard]] nsvd::metric first_metric(const method& how, const nsvd::calibration<float>& calib,
+                                        const method_options& options);
+
+/// Decomposes W (m×n) at rank k.
 [[nodiscard]] nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
-                                              const nsvd::calibration<float>& calib, nsvd::compression ratio,
-                                              double share, nsvd::workspace& memory);
+                                              const nsvd::calibration<float>& calib, Eigen::Index k,
+                                              const method_options& options, nsvd::workspace& memory);
 
 }  // namespace llm

@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace llm {
@@ -52,6 +53,23 @@ inline constexpr std::size_t sites_per_block = 4;
 inline constexpr std::array<site, sites_per_block> all_sites{site::attention, site::attention_output,
                                                              site::feed_forward, site::feed_forward_output};
 
+/// How many layers share the input of this one and follow it, itself among them: 3 for q, 2 for gate. They
+/// can be one fused layer, their outputs one below the other, which stands in the place of the first, and
+/// empty ones in those of the others. 1 for o and down, 0 for layers that follow.
+[[nodiscard]] constexpr std::size_t fusible(projection which) {
+    switch (which) {
+        case projection::q:
+            return 3;
+        case projection::gate:
+            return 2;
+        case projection::o:
+        case projection::down:
+            return 1;
+        default:
+            return 0;
+    }
+}
+
 /// The seven linear layers of a block, in the order of `projection`: the model's own or others in their
 /// place.
 using block_layers = std::span<const linear>;
@@ -81,8 +99,8 @@ using observer = std::function<void(std::size_t block, site where, const Eigen::
 class model {
 public:
     /// Maps and checks a folder in Hugging Face layout: `config.json` and `model.safetensors` with F16, BF16
-    /// or F32 weights; linear layers as in stored_layer.hpp. Throws nsvd::error naming file and tensor for
-    /// what is missing, misshapen, not finite or not supported.
+    /// or F32 weights; linear layers as in stored_layer.hpp, some of them fused. Throws nsvd::error naming
+    /// file and tensor for what is missing, misshapen, not finite or not supported.
     explicit model(std::filesystem::path folder);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -96,8 +114,21 @@ public:
     [[nodiscard]] block_layers block(std::size_t i) const {
         return block_layers(layers_).subspan(i * projection_names.size(), projection_names.size());
     }
+    /// Rows and columns of layer i, fused or not.
+    [[nodiscard]] std::pair<Eigen::Index, Eigen::Index> layer_shape(std::size_t i) const;
     /// Name of layer i without ".weight", for example "model.layers.0.self_attn.q_proj".
     [[nodiscard]] std::string layer_name(std::size_t i) const;
+    /// Name of the fused layer that stands in the place of layer i: "….self_attn.qkv_proj",
+    /// "….mlp.gate_up_proj".
+    [[nodiscard]] std::string fused_name(std::size_t i) const;
+    /// Whether layer i is a fused one, and whether it is part of the fused one before it.
+    [[nodiscard]] bool is_fused(std::size_t i) const {
+        return fusible(projection_of(i)) > 1 && layers_[i + 1].cols() == 0;
+    }
+    [[nodiscard]] bool is_within_fused(std::size_t i) const { return layers_[i].cols() == 0; }
+    [[nodiscard]] static projection projection_of(std::size_t layer) {
+        return static_cast<projection>(layer % projection_names.size());
+    }
     /// The type in which the file stores layer i.
     [[nodiscard]] nsvd::safetensors::dtype layer_dtype(std::size_t i) const { return layer_dtypes_[i]; }
 
@@ -106,8 +137,7 @@ public:
         return block * sites_per_block + static_cast<std::size_t>(where);
     }
     [[nodiscard]] std::size_t site_index(std::size_t layer) const {
-        return site_index(layer / projection_names.size(),
-                          input_site(static_cast<projection>(layer % projection_names.size())));
+        return site_index(layer / projection_names.size(), input_site(projection_of(layer)));
     }
     /// Features of calibration site `i`.
     [[nodiscard]] std::size_t site_features(std::size_t i) const;

@@ -9,21 +9,58 @@
 
 namespace llm {
 
+namespace {
+
+constexpr Eigen::Index chunk = 256;  // logits of a large vocabulary are the largest matrix of all
+
+/// log Σ exp of a column, in double.
+double log_sum_exp(const Eigen::Ref<const Eigen::VectorXf>& logits) {
+    const float max = logits.maxCoeff();
+    return std::log((logits.array() - max).exp().cast<double>().sum()) + static_cast<double>(max);
+}
+
+/// Calls `visit(first, count)` for the positions that predict something, some at a time.
+template <class Visit>
+void for_each_chunk(Eigen::Index predictions, const Visit& visit) {
+    for (Eigen::Index begin = 0; begin < predictions; begin += chunk)
+        visit(begin, std::min(chunk, predictions - begin));
+}
+
+Eigen::Index next_token(std::span<const token> window, Eigen::Index position) {
+    return static_cast<Eigen::Index>(window[static_cast<std::size_t>(position + 1)]);
+}
+
+}  // namespace
+
+prediction_change compare_predictions(const model& m, std::span<const token> window,
+                                      const Eigen::MatrixXf& before, const Eigen::MatrixXf& after) {
+    const Eigen::Index predictions = after.cols() - 1;
+    prediction_change sum;
+    for_each_chunk(predictions, [&](Eigen::Index begin, Eigen::Index count) {
+        const Eigen::MatrixXf p = m.logits(before.middleCols(begin, count));
+        const Eigen::MatrixXf q = m.logits(after.middleCols(begin, count));
+        for (Eigen::Index t = 0; t < count; ++t) {
+            const double p_scale = log_sum_exp(p.col(t));
+            const double q_scale = log_sum_exp(q.col(t));
+            const auto log_p = p.col(t).cast<double>().array() - p_scale;
+            const auto log_q = q.col(t).cast<double>().array() - q_scale;
+            sum.divergence += (log_p.exp() * (log_p - log_q)).sum();
+            sum.nll += q_scale - static_cast<double>(q(next_token(window, begin + t), t));
+        }
+    });
+    const double n = static_cast<double>(predictions);
+    return {sum.divergence / n, sum.nll / n};
+}
+
 double window_nll(const model& m, std::span<const token> window) {
-    constexpr Eigen::Index chunk = 256;  // logits of a large vocabulary are the largest matrix of all
     const Eigen::MatrixXf hidden = m.hidden(window);
     const Eigen::Index predictions = hidden.cols() - 1;
     double sum = 0;
-    for (Eigen::Index begin = 0; begin < predictions; begin += chunk) {
-        const Eigen::MatrixXf logits =
-            m.logits(hidden.middleCols(begin, std::min(chunk, predictions - begin)));
-        for (Eigen::Index t = 0; t < logits.cols(); ++t) {
-            const float max = logits.col(t).maxCoeff();
-            const double total = (logits.col(t).array() - max).exp().cast<double>().sum();
-            const auto next = window[static_cast<std::size_t>(begin + t + 1)];
-            sum += std::log(total) + max - logits(static_cast<Eigen::Index>(next), t);
-        }
-    }
+    for_each_chunk(predictions, [&](Eigen::Index begin, Eigen::Index count) {
+        const Eigen::MatrixXf logits = m.logits(hidden.middleCols(begin, count));
+        for (Eigen::Index t = 0; t < count; ++t)
+            sum += log_sum_exp(logits.col(t)) - static_cast<double>(logits(next_token(window, begin + t), t));
+    });
     return sum / static_cast<double>(predictions);
 }
 

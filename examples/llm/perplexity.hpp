@@ -21,6 +21,17 @@ struct evaluation {
     std::vector<double> window_nll;  // mean over the predictions of each window
 };
 
+/// Means over the predictions of tokens 1 … N−1 of a window, in nats.
+struct prediction_change {
+    double divergence = 0;  ///< Kullback–Leibler, from the predictions of `before` to those of `after`
+    double nll = 0;         ///< negative log likelihood of the window under `after`
+};
+
+/// Compares what two hidden states (hidden_size × N, after the last norm) of a window predict.
+[[nodiscard]] prediction_change compare_predictions(const model& m, std::span<const token> window,
+                                                    const Eigen::MatrixXf& before,
+                                                    const Eigen::MatrixXf& after);
+
 /// Mean negative log likelihood of tokens 1 … N−1 of a window, each given those before it.
 [[nodiscard]] double window_nll(const model& m, std::span<const token> window);
 

@@ -27,6 +27,12 @@ public:
         if (shown_) fmt::print(stderr, "\r\033[K");
     }
 
+    /// More steps than were known of.
+    void expect(std::size_t more) {
+        const std::lock_guard lock(mutex_);
+        if (total_ != 0) total_ += more;
+    }
+
     /// What the next steps belong to, for example "NSVD-I at 30 %".
     void label(std::string text) {
         const std::lock_guard lock(mutex_);

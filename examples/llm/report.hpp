@@ -12,8 +12,8 @@ namespace llm {
 
 /// Table for a terminal in the shape of Table 1 of the NSVD paper: dense first, then a group for
 /// each compression with a row for each method, a column of perplexities for each text, the best of
-/// each group marked, the average improvement over ASVD-I last, and footnotes. UTF-8, ends with a
-/// newline.
+/// each group marked, inflation and the average improvement over the reference last, and footnotes. UTF-8,
+/// ends with a newline.
 [[nodiscard]] std::string print_table(const comparison& c);
 
 /// The same with all figures. Figures that aren't finite are null. The windows themselves are left

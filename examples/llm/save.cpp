@@ -61,10 +61,15 @@ const std::set<std::string> weight_endings{".safetensors", ".bin", ".pt", ".pth"
 
 void write_weights(const model& m, const fs::path& path) {
     namespace safetensors = nsvd::safetensors;
-    std::map<std::string, std::size_t> layers;
-    for (std::size_t i = 0; i < m.layers(); ++i)
-        for (const auto part : layer_parts)
-            layers.emplace(fmt::format("{}.{}", m.layer_name(i), part), i);
+    // Which layers a tensor of the source is replaced by: its own, or all that were fused there.
+    std::map<std::string, std::pair<std::size_t, std::size_t>> layers;
+    for (std::size_t i = 0; i < m.layers(); ++i) {
+        const auto parts = fusible(model::projection_of(i));
+        for (const auto part : layer_parts) {
+            layers.emplace(fmt::format("{}.{}", m.layer_name(i), part), std::pair(i, std::size_t{1}));
+            if (parts > 1) layers.emplace(fmt::format("{}.{}", m.fused_name(i), part), std::pair(i, parts));
+        }
+    }
     std::vector<safetensors::tensor> tensors;
     std::set<std::size_t> written;
     for (const auto& name : m.file().tensors()) {
@@ -72,10 +77,13 @@ void write_weights(const model& m, const fs::path& path) {
         if (found == layers.end()) {
             const auto& source = m.file().at(name);
             tensors.push_back({name, source.dtype, source.shape, source.bytes});
-        } else if (const auto i = found->second; written.insert(i).second) {
-            if (m.layer(i).cols() == 0)
-                throw nsvd::error(fmt::format("layer {}: its weight was taken out", m.layer_name(i)));
-            auto parts = layer_tensors(m.layer(i), m.layer_dtype(i), m.layer_name(i));
+            continue;
+        }
+        const auto [first, count] = found->second;
+        for (std::size_t i = first; i < first + count; ++i) {
+            if (m.is_within_fused(i) || !written.insert(i).second) continue;
+            const auto stored = m.is_fused(i) ? m.fused_name(i) : m.layer_name(i);
+            auto parts = layer_tensors(m.layer(i), m.layer_dtype(i), stored);
             std::move(parts.begin(), parts.end(), std::back_inserter(tensors));
         }
     }

@@ -20,7 +20,32 @@ void check_size(std::size_t found, std::size_t wanted, const std::string& what) 
     }
 }
 
+bool is_counted(const comparison& c, std::size_t text) {
+    return c.counted.empty() || c.counted.at(text);
+}
+
 }  // namespace
+
+std::string reference_label(const comparison& c) {
+    const auto found = std::find_if(c.rows.begin(), c.rows.end(),
+                                    [&](const comparison_row& row) { return row.method == c.reference; });
+    return found == c.rows.end() ? c.reference : found->label;
+}
+
+double inflation(const comparison& c, const comparison_row& row) {
+    double sum = 0;
+    double count = 0;
+    for (std::size_t text = 0; text < c.text_names.size(); ++text) {
+        if (!is_counted(c, text)) continue;
+        sum += row.texts.at(text).nll - c.dense.at(text).nll;
+        ++count;
+    }
+    return count == 0 ? unknown : std::exp(sum / count);
+}
+
+bool within_error(const improvement& gain) {
+    return std::abs(gain.value) <= 2 * gain.standard_error;
+}
 
 mean_and_error mean_of(std::span<const double> values) {
     if (values.empty()) return {unknown, unknown};
@@ -52,7 +77,7 @@ improvement improvement_over(const text_result& result, const text_result& refer
 
 const comparison_row* reference_row(const comparison& c, double compression) {
     const auto found = std::find_if(c.rows.begin(), c.rows.end(), [&](const comparison_row& row) {
-        return row.method == reference_method && row.compression == compression;
+        return row.method == c.reference && row.compression == compression;
     });
     return found == c.rows.end() ? nullptr : &*found;
 }
@@ -66,8 +91,7 @@ improvement text_improvement(const comparison& c, const comparison_row& row, std
 }
 
 bool in_average(const comparison& c, std::size_t text) {
-    const bool counted = c.counted.empty() || c.counted.at(text);
-    return counted && !(c.in_domain && *c.in_domain == c.text_names.at(text));
+    return is_counted(c, text) && !(c.in_domain && *c.in_domain == c.text_names.at(text));
 }
 
 improvement average_improvement(const comparison& c, const comparison_row& row) {

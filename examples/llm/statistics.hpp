@@ -4,12 +4,9 @@
 
 #include <cstddef>
 #include <span>
-#include <string_view>
+#include <string>
 
 namespace llm {
-
-/// The method that others are measured against.
-inline constexpr std::string_view reference_method = "asvd-1";
 
 /// Mean and standard error of the mean, `sd/√n` with `sd` over n − 1. NaN where they don't exist:
 /// both for no differences, the error for a single one.
@@ -24,6 +21,16 @@ struct mean_and_error {
 /// `value = 1 − exp(mean d)` and `standard_error = exp(mean d) · se(d)`. Throws
 /// `std::invalid_argument` when the two don't have the same number of windows.
 [[nodiscard]] improvement improvement_over(const text_result& result, const text_result& reference);
+
+/// How the reference method is called in a table; its name where it has no row.
+[[nodiscard]] std::string reference_label(const comparison& c);
+
+/// `exp` of the mean over the texts that count, the calibration's kind among them, of the nll less that of
+/// the first row: the geometric mean of perplexity over dense perplexity. NaN where no text counts.
+[[nodiscard]] double inflation(const comparison& c, const comparison_row& row);
+
+/// Whether an improvement is within two standard errors of none.
+[[nodiscard]] bool within_error(const improvement& gain);
 
 /// Row of the reference method at this compression, or nullptr.
 [[nodiscard]] const comparison_row* reference_row(const comparison& c, double compression);

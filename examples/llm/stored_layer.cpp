@@ -82,6 +82,12 @@ linear read_factors(const safetensors::file& file, const std::string& name, Inde
 
 }  // namespace
 
+bool contains_layer(const safetensors::file& file, const std::string& name) {
+    return std::any_of(layer_parts.begin(), layer_parts.end(), [&](std::string_view part) {
+        return file.contains(fmt::format("{}.{}", name, part));
+    });
+}
+
 stored_layer read_layer(const safetensors::file& file, const std::string& name, Index m, Index n) {
     const auto weight = name + ".weight", bias = name + ".bias";
     const bool in_factors = [&] {

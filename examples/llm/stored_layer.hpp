@@ -25,6 +25,9 @@ struct stored_layer {
     nsvd::safetensors::dtype type;  // of its numbers
 };
 
+/// Whether the file has tensors of layer `name`.
+[[nodiscard]] bool contains_layer(const nsvd::safetensors::file& file, const std::string& name);
+
 /// Layer `name` (m×n) of a file: dense, in factors or in pivots, with or without a bias, all numbers of one
 /// type. Throws nsvd::error naming file and tensor for what is missing, misshapen, not finite or does not
 /// belong together.

@@ -24,22 +24,25 @@ std::string marked(const cell& entry) {
 
 std::vector<line> make_lines(const cell_table& table) {
     std::vector<line> lines;
-    line head{{"", "method"}};
-    line dense{{"0 %", table.baseline}, true};
+    line head{{"", "method", "bytes "}};
+    line dense{{"0 %", table.baseline, table.baseline_bytes + " "}, true};
     for (const auto& name : table.headings)
         head.fields.push_back(name + " ");
     for (const auto& figure : table.dense)
         dense.fields.push_back(figure + " ");
-    head.fields.emplace_back("average vs ASVD-I ");
-    dense.fields.emplace_back("");
+    for (const auto& name : {std::string("inflation "), "average vs " + table.reference + " "}) {
+        head.fields.push_back(name);
+        dense.fields.emplace_back("");
+    }
     lines.push_back(std::move(head));
     lines.push_back(std::move(dense));
     for (const auto& group : table.groups) {
         for (const auto& row : group.rows) {
             const bool first = &row == &group.rows.front();
-            line made{{first ? percent_text(group.compression) : "", row.label}, first};
+            line made{{first ? percent_text(group.compression) : "", row.label, row.bytes + " "}, first};
             for (const auto& entry : row.texts)
                 made.fields.push_back(marked(entry));
+            made.fields.push_back(marked(row.inflation));
             made.fields.push_back(marked(row.average));
             lines.push_back(std::move(made));
         }
@@ -73,7 +76,7 @@ std::string wrapped(const std::string& note, std::size_t limit) {
 std::string print_table(const comparison& c) {
     const auto table = make_cells(c);
     const auto lines = make_lines(table);
-    std::vector<std::size_t> widths(table.headings.size() + 3);
+    std::vector<std::size_t> widths(table.headings.size() + 5);
     for (const auto& line : lines) {
         for (std::size_t i = 0; i < widths.size(); ++i) {
             widths[i] = std::max(widths[i], width(line.fields[i]));

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "effect.hpp"
+
+#include "perplexity.hpp"
+#include "threads.hpp"
+
+#include <nsvd/every_rank.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+namespace llm {
+namespace {
+
+/// A window that stands before a block, and what the model itself makes of it.
+struct tried_window {
+    const std::vector<token>* tokens;
+    window_pass before;
+    Eigen::MatrixXf hidden;
+};
+
+/// The effect of running the blocks from `first` on with `replaced` in the place of the first one's layers.
+prediction_change effect_on(const model& m, std::size_t first, block_layers replaced,
+                            const tried_window& window) {
+    window_pass pass = window.before;
+    for (const site where : all_sites) {
+        m.reach(first, where, replaced, pass);
+        m.leave(where, replaced, pass);
+    }
+    return compare_predictions(m, *window.tokens, window.hidden, m.finish(first + 1, std::move(pass)));
+}
+
+}  // namespace
+
+std::vector<unit_effects> measure_effects(const model& m, const std::vector<linear>& layers,
+                                          const std::vector<unit>& units,
+                                          const std::function<nsvd::metric(const unit&)>& metric_of,
+                                          const std::function<std::vector<Eigen::Index>(const unit&)>& ranks,
+                                          const std::vector<std::vector<token>>& windows, unsigned threads,
+                                          progress& bar) {
+    std::vector<tried_window> tried(windows.size());
+    std::vector<double> nll(windows.size());
+    parallel_for(windows.size(), threads, [&](std::size_t i) {
+        tried[i] = {&windows[i], m.start(windows[i]), m.hidden(windows[i])};
+        nll[i] = compare_predictions(m, windows[i], tried[i].hidden, tried[i].hidden).nll;
+    });
+    const double count = static_cast<double>(windows.size());
+    const auto mean = [&](const auto& value) {
+        double sum = 0;
+        for (std::size_t i = 0; i < windows.size(); ++i)
+            sum += value(i);
+        return sum / count;
+    };
+    std::vector<unit_effects> result;
+    std::size_t block = 0;
+    for (const auto& u : units) {
+        const auto own_block = u.layers.front() / projection_names.size();
+        for (; block < own_block; ++block)
+            parallel_for(tried.size(), threads, [&](std::size_t i) {
+                for (const site where : all_sites) {
+                    m.reach(block, where, m.block(block), tried[i].before);
+                    m.leave(where, m.block(block), tried[i].before);
+                }
+            });
+        const nsvd::every_rank all(weight_of(u, layers), metric_of(u));
+        auto& found = result.emplace_back();
+        found.dense_nll = mean([&](std::size_t i) { return nll[i]; });
+        for (const auto k : ranks(u)) {
+            const auto own = m.block(block);
+            std::vector<linear> replaced(own.begin(), own.end());
+            replace(u, replaced, linear(all.take(k), bias_of(u, layers)), block * projection_names.size());
+            std::vector<prediction_change> effects(tried.size());
+            parallel_for(tried.size(), threads,
+                         [&](std::size_t i) { effects[i] = effect_on(m, block, replaced, tried[i]); });
+            found.effects.push_back({k, mean([&](std::size_t i) { return effects[i].divergence; }),
+                                     mean([&](std::size_t i) { return effects[i].nll; })});
+            bar.step();
+        }
+    }
+    return result;
+}
+
+std::vector<double> divergence_curve(const std::vector<effect>& effects, const Eigen::VectorXd& spectrum) {
+    const auto full = spectrum.size();
+    std::vector<double> relative(static_cast<std::size_t>(full) + 1, 0.0);
+    for (Eigen::Index k = full; k-- > 0;)
+        relative[static_cast<std::size_t>(k)] = relative[static_cast<std::size_t>(k) + 1] + spectrum(k);
+    const double total = relative.front();
+    if (!(total > 0)) return relative;
+    // Below, both are rounding.
+    constexpr double least_loss = 1e-14, least_divergence = 1e-12;
+    const auto place = [&](std::size_t k) { return std::log(std::max(relative[k] / total, least_loss)); };
+    struct knot {
+        double loss, divergence;
+    };
+    std::vector<knot> knots;  // by ascending loss, their divergences ascending
+    for (auto e = effects.rbegin(); e != effects.rend(); ++e) {
+        const double value = std::log(std::max(e->divergence, least_divergence));
+        const double at = place(static_cast<std::size_t>(e->rank));
+        if (!knots.empty() && at <= knots.back().loss) continue;
+        knots.push_back({at, knots.empty() ? value : std::max(value, knots.back().divergence)});
+    }
+    std::vector<double> curve(relative.size(), 0.0);
+    for (std::size_t k = 0; k + 1 < curve.size(); ++k) {
+        const double at = place(k);
+        const auto next =
+            std::find_if(knots.begin(), knots.end(), [&](const knot& point) { return at < point.loss; });
+        double value = at;
+        if (next == knots.begin() && next != knots.end()) {
+            value += next->divergence - next->loss;
+        } else if (next == knots.end()) {
+            if (!knots.empty()) value += knots.back().divergence - knots.back().loss;
+        } else {
+            const auto& low = *std::prev(next);
+            value = low.divergence +
+                    (at - low.loss) / (next->loss - low.loss) * (next->divergence - low.divergence);
+        }
+        curve[k] = std::exp(value);
+    }
+    return curve;
+}
+
+}  // namespace llm
