@@ -5,6 +5,7 @@
 #include "compress.hpp"
 #include "machine.hpp"
 #include "perplexity.hpp"
+#include "stored_layer.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -104,9 +105,8 @@ comparison compare(const compare_options& options) {
     const auto sites = gather(m, calibration, {context, options.windows, options.seed}, calibration_name,
                               options.threads, bar);
     for (std::size_t i = 0; i < m.layers(); ++i) {
-        const auto item = static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i)));
         result.dense_parameters += m.layer(i).parameters();
-        result.dense_bytes += m.layer(i).parameters() * item;
+        result.dense_bytes += stored_bytes(m.layer(i), m.layer_dtype(i));
         if (!m.layer(i).dense()) result.baseline = "as stored";
     }
     const auto weights = take_weights(m);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "compress.hpp"
 
+#include "stored_layer.hpp"
 #include "threads.hpp"
 
 #include <nsvd/error.hpp>
@@ -11,21 +12,6 @@
 #include <utility>
 
 namespace llm {
-namespace {
-
-/// The matrix as it will be read back from a file.
-Eigen::MatrixXf rounded(const Eigen::MatrixXf& matrix, nsvd::safetensors::dtype type,
-                        const std::string& layer) {
-    const Eigen::MatrixXf result = nsvd::safetensors::visit_scalar(type, [&](auto stored) -> Eigen::MatrixXf {
-        return matrix.cast<decltype(stored)>().template cast<float>();
-    });
-    if (!result.allFinite())
-        throw nsvd::error(
-            fmt::format("layer {}: factors exceed the range of {}", layer, nsvd::safetensors::name_of(type)));
-    return result;
-}
-
-}  // namespace
 
 void require_dense(const model& m) {
     for (std::size_t i = 0; i < m.layers(); ++i)
@@ -36,10 +22,8 @@ void require_dense(const model& m) {
 
 std::vector<Eigen::MatrixXf> take_weights(model& m) {
     std::vector<Eigen::MatrixXf> weights;
-    for (std::size_t i = 0; i < m.layers(); ++i) {
-        linear& layer = m.layer(i);
-        weights.push_back(layer.dense() ? std::move(layer).release_dense() : layer.factors()->dense());
-    }
+    for (std::size_t i = 0; i < m.layers(); ++i)
+        weights.push_back(std::move(m.layer(i)).release_product());
     return weights;
 }
 
@@ -62,20 +46,18 @@ std::vector<layer_record> compress_layers(model& m, const std::vector<Eigen::Mat
         }();
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
 
-        factors.left = rounded(factors.left, m.layer_dtype(i), name);
-        factors.right = rounded(factors.right, m.layer_dtype(i), name);
-        const auto item = static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i)));
+        m.layer(i) = rounded(linear(std::move(factors), m.layer(i).bias()), m.layer_dtype(i), name);
+        const auto& stored = *m.layer(i).factors();
         records[i] = {.name = name,
                       .m = w.rows(),
                       .n = w.cols(),
-                      .rank = factors.rank(),
-                      .parameters = factors.parameters(),
-                      .bytes = (factors.left.size() + factors.right.size()) * item,
-                      .weighted_error = nsvd::weighted_error(w, factors, calib),
-                      .plain_error = nsvd::plain_error(w, factors),
+                      .rank = stored.rank(),
+                      .parameters = m.layer(i).parameters(),
+                      .bytes = stored_bytes(m.layer(i), m.layer_dtype(i)),
+                      .weighted_error = nsvd::weighted_error(w, stored, calib),
+                      .plain_error = nsvd::plain_error(w, stored),
                       .seconds = elapsed.count(),
-                      .status = std::string(to_string(factors.info.status))};
-        m.layer(i) = linear(std::move(factors));
+                      .status = std::string(to_string(stored.info.status))};
         bar.step();
     });
     return records;

@@ -20,7 +20,7 @@ namespace llm {
 struct layer_record {
     std::string name;
     std::int64_t m = 0, n = 0, rank = 0;
-    std::int64_t parameters = 0, bytes = 0;  // of the factors, in the layer's own type
+    std::int64_t parameters = 0, bytes = 0;  // of the layer as it is stored
     double weighted_error = 0, plain_error = 0;
     double seconds = 0;
     std::string status;
@@ -35,7 +35,8 @@ struct recipe {
 /// Throws nsvd::error naming the first layer that is in factors.
 void require_dense(const model& m);
 
-/// Moves the weights W of all layers out of the model; of a layer in factors, their product.
+/// Moves the weights W of all layers out of the model; of a layer in factors or pivots, their product. Biases
+/// stay.
 [[nodiscard]] std::vector<Eigen::MatrixXf> take_weights(model& m);
 
 /// Decomposes every layer and puts the factors, rounded to the type in which the model stores the layer, into
@@ -48,8 +49,9 @@ std::vector<layer_record> compress_layers(model& m, const std::vector<Eigen::Mat
 /// not there, is empty or may be overwritten (`force`).
 void check_output(const model& m, const std::filesystem::path& output, bool force);
 
-/// Writes the model's folder with layer X as X.left.weight and X.right.weight, `about` under the key `nsvd`
-/// of config.json, everything else as it is in the source. The files get their names when all are complete;
+/// Writes the model's folder with every layer as it is in the model (stored_layer.hpp), in the type that the
+/// source stores it in, `about` under the key `nsvd` of config.json, everything else, and dense layers that
+/// were not changed, byte for byte as in the source. The files get their names when all are complete;
 /// files of other names in an existing folder are left alone. Throws nsvd::error like check_output, or when
 /// writing fails.
 void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "model.hpp"
 
+#include <nsvd/error.hpp>
+
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -21,18 +25,21 @@ MatrixXf rms_norm(const MatrixXf& x, const VectorXf& weight, double eps) {
     return result;
 }
 
-/// cos (first half of the rows) and sin (second half) of position·theta^(−2i/d), i < d/2; d × positions.
-MatrixXf rotation_table(std::size_t head_dim, Index positions, double theta) {
-    const auto half = static_cast<Index>(head_dim / 2);
-    MatrixXf table(2 * half, positions);
+/// cos (first half of the rows) and sin (second half) of position·theta^(−2i/d), i < d/2, for `count`
+/// positions from `first` on, repeated for each sequence: d × (count · sequences).
+MatrixXf rotation_table(const config& shape, Index first, Index count, Index sequences = 1) {
+    const auto half = static_cast<Index>(shape.head_dim / 2);
+    MatrixXf table(2 * half, count);
     for (Index i = 0; i < half; ++i) {
-        const double frequency = std::pow(theta, -static_cast<double>(i) / static_cast<double>(half));
-        for (Index t = 0; t < positions; ++t) {
-            table(i, t) = static_cast<float>(std::cos(static_cast<double>(t) * frequency));
-            table(half + i, t) = static_cast<float>(std::sin(static_cast<double>(t) * frequency));
+        const double frequency =
+            std::pow(shape.rope_theta, -static_cast<double>(i) / static_cast<double>(half));
+        for (Index t = 0; t < count; ++t) {
+            const double angle = static_cast<double>(first + t) * frequency;
+            table(i, t) = static_cast<float>(std::cos(angle));
+            table(half + i, t) = static_cast<float>(std::sin(angle));
         }
     }
-    return table;
+    return table.replicate(1, sequences);
 }
 
 /// Rotary positions in place, in Hugging Face's convention: row i of a head is paired with row i + d/2.
@@ -62,63 +69,127 @@ MatrixXf silu_times(const MatrixXf& gate, const MatrixXf& up) {
 
 }  // namespace
 
-MatrixXf model::attention(std::size_t block, const MatrixXf& x, const MatrixXf& rotation) const {
+attention_memory::attention_memory(const config& shape, std::size_t sequences_, std::size_t capacity)
+    : sequences(static_cast<Index>(sequences_)) {
+    const auto features = static_cast<Index>(shape.key_value_heads * shape.head_dim);
+    for (std::size_t block = 0; block < shape.blocks; ++block)
+        for (auto* part : {&keys, &values})
+            part->emplace_back(features, sequences * static_cast<Index>(capacity));
+}
+
+MatrixXf model::attention(std::size_t block, block_layers layers, const window_pass& pass) const {
     constexpr Index queries = 64;  // in one step: keeps the scores small, and skips most of the masked half
     const auto dim = static_cast<Index>(config_.head_dim);
     const auto group = static_cast<Index>(config_.heads / config_.key_value_heads);
-    MatrixXf q = layer(block, projection::q).apply(x);
-    MatrixXf k = layer(block, projection::k).apply(x);
-    const MatrixXf v = layer(block, projection::v).apply(x);
-    rotate(q, rotation);
-    rotate(k, rotation);
+    const auto apply = [&](projection which) -> MatrixXf {
+        return layers[static_cast<std::size_t>(which)].apply(pass.input);
+    };
+    MatrixXf q = apply(projection::q);
+    MatrixXf k = apply(projection::k);
+    MatrixXf v = apply(projection::v);
+    rotate(q, *pass.rotation);
+    rotate(k, *pass.rotation);
     q *= 1 / std::sqrt(static_cast<float>(dim));
 
+    attention_memory* memory = pass.memory;
+    const Index sequences = memory != nullptr ? memory->sequences : 1;
+    const Index before = memory != nullptr ? memory->length : 0;
+    const Index length = q.cols() / sequences;
     MatrixXf result(q.rows(), q.cols());
     MatrixXf scores;
-    for (Index head = 0; head * dim < q.rows(); ++head) {
-        const auto keys = k.middleRows(head / group * dim, dim);
-        const auto values = v.middleRows(head / group * dim, dim);
-        for (Index begin = 0; begin < q.cols(); begin += queries) {
-            const Index count = std::min(queries, q.cols() - begin);
-            const Index seen = begin + count;
-            scores.noalias() = keys.leftCols(seen).transpose() * q.block(head * dim, begin, dim, count);
-            for (Index t = 0; t < count; ++t) {
-                softmax(scores.col(t).head(begin + t + 1));
-                scores.col(t).tail(count - t - 1).setZero();
+    for (Index sequence = 0; sequence < sequences; ++sequence) {
+        const Index column = sequence * length;  // of the sequence's first token here
+        Index first = column;                    // of its first key
+        if (memory != nullptr) {
+            first = sequence * (memory->keys[block].cols() / sequences);
+            memory->keys[block].middleCols(first + before, length) = k.middleCols(column, length);
+            memory->values[block].middleCols(first + before, length) = v.middleCols(column, length);
+        }
+        const MatrixXf& all_keys = memory != nullptr ? memory->keys[block] : k;
+        const MatrixXf& all_values = memory != nullptr ? memory->values[block] : v;
+        for (Index head = 0; head * dim < q.rows(); ++head) {
+            const auto keys = all_keys.middleRows(head / group * dim, dim);
+            const auto values = all_values.middleRows(head / group * dim, dim);
+            for (Index begin = 0; begin < length; begin += queries) {
+                const Index count = std::min(queries, length - begin);
+                const Index seen = before + begin + count;
+                scores.noalias() = keys.middleCols(first, seen).transpose() *
+                                   q.block(head * dim, column + begin, dim, count);
+                for (Index t = 0; t < count; ++t) {
+                    softmax(scores.col(t).head(seen - count + t + 1));
+                    scores.col(t).tail(count - t - 1).setZero();
+                }
+                result.block(head * dim, column + begin, dim, count).noalias() =
+                    values.middleCols(first, seen) * scores;
             }
-            result.block(head * dim, begin, dim, count).noalias() = values.leftCols(seen) * scores;
         }
     }
     return result;
 }
 
-MatrixXf model::hidden(std::span<const token> window, const observer& observe) const {
-    const auto length = static_cast<Index>(window.size());
-    const auto rotation = rotation_table(config_.head_dim, length, config_.rope_theta);
-    MatrixXf x(embedding_.cols(), length);
-    for (Index t = 0; t < length; ++t)
-        x.col(t) = embedding_.row(static_cast<Index>(window[static_cast<std::size_t>(t)])).transpose();
+MatrixXf model::embed(std::span<const token> tokens) const {
+    MatrixXf x(embedding_.cols(), static_cast<Index>(tokens.size()));
+    for (Index t = 0; t < x.cols(); ++t)
+        x.col(t) = embedding_.row(static_cast<Index>(tokens[static_cast<std::size_t>(t)])).transpose();
+    return x;
+}
 
-    for (std::size_t block = 0; block < config_.blocks; ++block) {
-        const auto input = [&](site where, MatrixXf values) {
-            if (observe) observe(block, where, values);
-            return values;
-        };
-        const auto apply = [&](projection which, const MatrixXf& values) {
-            return layer(block, which).apply(values);
-        };
-        const auto normed =
-            input(site::attention, rms_norm(x, norms_[block].attention, config_.rms_norm_eps));
-        const auto mixed = input(site::attention_output, attention(block, normed, rotation));
-        x += apply(projection::o, mixed);
+window_pass model::start(std::span<const token> window) const {
+    return {embed(window),
+            {},
+            std::make_shared<MatrixXf>(rotation_table(config_, 0, static_cast<Index>(window.size())))};
+}
 
-        const auto fed =
-            input(site::feed_forward, rms_norm(x, norms_[block].feed_forward, config_.rms_norm_eps));
-        const auto gated = input(site::feed_forward_output,
-                                 silu_times(apply(projection::gate, fed), apply(projection::up, fed)));
-        x += apply(projection::down, gated);
+void model::reach(std::size_t block, site where, block_layers layers, window_pass& pass) const {
+    const auto apply = [&](projection which) -> MatrixXf {
+        return layers[static_cast<std::size_t>(which)].apply(pass.input);
+    };
+    switch (where) {
+        case site::attention:
+            pass.input = rms_norm(pass.residual, norms_[block].attention, config_.rms_norm_eps);
+            return;
+        case site::attention_output:
+            pass.input = attention(block, layers, pass);
+            return;
+        case site::feed_forward:
+            pass.input = rms_norm(pass.residual, norms_[block].feed_forward, config_.rms_norm_eps);
+            return;
+        case site::feed_forward_output:
+            pass.input = silu_times(apply(projection::gate), apply(projection::up));
+            return;
     }
-    return rms_norm(x, last_norm_, config_.rms_norm_eps);
+}
+
+void model::leave(site where, block_layers layers, window_pass& pass) const {
+    const auto add = [&](projection which) {
+        pass.residual += layers[static_cast<std::size_t>(which)].apply(pass.input);
+    };
+    if (where == site::attention_output) add(projection::o);
+    if (where == site::feed_forward_output) add(projection::down);
+}
+
+MatrixXf model::finish(std::size_t first, window_pass pass, const observer& observe) const {
+    for (std::size_t i = first; i < config_.blocks; ++i) {
+        for (const site where : all_sites) {
+            reach(i, where, block(i), pass);
+            if (observe) observe(i, where, pass.input);
+            leave(where, block(i), pass);
+        }
+    }
+    return rms_norm(pass.residual, last_norm_, config_.rms_norm_eps);
+}
+
+MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) const {
+    const auto count = static_cast<Index>(next.size()) / memory.sequences;
+    const Index capacity = memory.keys.front().cols() / memory.sequences;
+    if (static_cast<Index>(next.size()) != count * memory.sequences || memory.length + count > capacity)
+        throw nsvd::error(fmt::format("{} more tokens for {} sequences of {} in a memory for {} each",
+                                      next.size(), memory.sequences, memory.length, capacity));
+    const auto rotation =
+        std::make_shared<MatrixXf>(rotation_table(config_, memory.length, count, memory.sequences));
+    MatrixXf result = finish(0, {embed(next), {}, rotation, &memory});
+    memory.length += count;
+    return result;
 }
 
 MatrixXf model::logits(const Eigen::Ref<const MatrixXf>& hidden) const {

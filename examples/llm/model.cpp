@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "model.hpp"
 
+#include "stored_layer.hpp"
+#include "tensors.hpp"
+
 #include <nsvd/error.hpp>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <utility>
 
 namespace llm {
 namespace {
-
-namespace safetensors = nsvd::safetensors;
 
 std::filesystem::path weights_path(const std::filesystem::path& folder) {
     if (!std::filesystem::exists(folder / "model.safetensors") &&
@@ -21,28 +21,6 @@ std::filesystem::path weights_path(const std::filesystem::path& folder) {
     return folder / "model.safetensors";
 }
 
-[[noreturn]] void fail(const safetensors::file& file, const std::string& tensor, const std::string& what) {
-    throw nsvd::error(fmt::format("{}: tensor '{}': {}", file.path().string(), tensor, what));
-}
-
-/// The tensor in single precision, its values checked.
-Eigen::MatrixXf read_finite(const safetensors::file& file, const std::string& name) {
-    const auto& tensor = file.at(name);
-    if (tensor.dtype != safetensors::dtype::F16 && tensor.dtype != safetensors::dtype::BF16 &&
-        tensor.dtype != safetensors::dtype::F32)
-        fail(file, name, fmt::format("dtype {}: want F16, BF16 or F32", safetensors::name_of(tensor.dtype)));
-    auto matrix = safetensors::to_matrix<float>(tensor);
-    if (!matrix.allFinite()) fail(file, name, "has NaN or infinite values");
-    return matrix;
-}
-
-void check_shape(const safetensors::file& file, const std::string& name,
-                 const std::vector<std::int64_t>& wanted) {
-    const auto& shape = file.at(name).shape;
-    if (shape != wanted)
-        fail(file, name, fmt::format("has the shape {}, config.json wants {}", shape, wanted));
-}
-
 }  // namespace
 
 model::model(std::filesystem::path folder)
@@ -50,30 +28,32 @@ model::model(std::filesystem::path folder)
       config_(read_config(folder_ / "config.json")),
       file_(weights_path(folder_)) {
     const auto& c = config_;
-    const auto attention_size = c.heads * c.head_dim;
-    const auto key_value_size = c.key_value_heads * c.head_dim;
-    const std::array<std::pair<std::size_t, std::size_t>, 7> shapes{{{attention_size, c.hidden_size},
-                                                                     {key_value_size, c.hidden_size},
-                                                                     {key_value_size, c.hidden_size},
-                                                                     {c.hidden_size, attention_size},
-                                                                     {c.intermediate_size, c.hidden_size},
-                                                                     {c.intermediate_size, c.hidden_size},
-                                                                     {c.hidden_size, c.intermediate_size}}};
-    embedding_ = read("model.embed_tokens.weight", c.vocab_size, c.hidden_size);
-    if (!c.tied_embeddings) head_ = read("lm_head.weight", c.vocab_size, c.hidden_size);
-    last_norm_ = read("model.norm.weight", c.hidden_size);
+    const auto index = [](std::size_t size) { return static_cast<Eigen::Index>(size); };
+    const auto hidden = index(c.hidden_size), intermediate = index(c.intermediate_size);
+    const auto vocabulary = index(c.vocab_size);
+    const auto attention = index(c.heads * c.head_dim), key_value = index(c.key_value_heads * c.head_dim);
+    const std::array<std::pair<Eigen::Index, Eigen::Index>, 7> shapes{{{attention, hidden},
+                                                                       {key_value, hidden},
+                                                                       {key_value, hidden},
+                                                                       {hidden, attention},
+                                                                       {intermediate, hidden},
+                                                                       {intermediate, hidden},
+                                                                       {hidden, intermediate}}};
+    embedding_ = read_matrix(file_, "model.embed_tokens.weight", vocabulary, hidden);
+    if (!c.tied_embeddings) head_ = read_matrix(file_, "lm_head.weight", vocabulary, hidden);
+    last_norm_ = read_vector(file_, "model.norm.weight", hidden);
     if (const auto next = fmt::format("model.layers.{}.input_layernorm.weight", c.blocks);
         file_.contains(next))
         fail(file_, next, fmt::format("num_hidden_layers is {} in config.json", c.blocks));
     for (std::size_t block = 0; block < c.blocks; ++block) {
         const auto prefix = fmt::format("model.layers.{}.", block);
-        norms_.push_back({read(prefix + "input_layernorm.weight", c.hidden_size),
-                          read(prefix + "post_attention_layernorm.weight", c.hidden_size)});
+        norms_.push_back({read_vector(file_, prefix + "input_layernorm.weight", hidden),
+                          read_vector(file_, prefix + "post_attention_layernorm.weight", hidden)});
         for (const auto& [rows, cols] : shapes) {
             const auto name = layer_name(layers_.size());
-            layers_.push_back(read_linear(name, rows, cols));
-            const auto stored = layers_.back().dense() ? name + ".weight" : name + ".left.weight";
-            layer_dtypes_.push_back(file_.at(stored).dtype);
+            auto [layer, type] = read_layer(file_, name, rows, cols);
+            layers_.push_back(std::move(layer));
+            layer_dtypes_.push_back(type);
         }
     }
 }
@@ -92,27 +72,6 @@ std::size_t model::site_features(std::size_t i) const {
         default:
             return config_.hidden_size;
     }
-}
-
-Eigen::MatrixXf model::read(const std::string& name, std::size_t rows, std::size_t cols) const {
-    check_shape(file_, name, {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols)});
-    return read_finite(file_, name);
-}
-
-Eigen::VectorXf model::read(const std::string& name, std::size_t size) const {
-    check_shape(file_, name, {static_cast<std::int64_t>(size)});
-    return read_finite(file_, name);
-}
-
-linear model::read_linear(const std::string& name, std::size_t rows, std::size_t cols) const {
-    if (file_.contains(name + ".bias")) fail(file_, name + ".bias", "biases are not supported yet");
-    const auto left = name + ".left.weight";
-    if (!file_.contains(left)) return linear(read(name + ".weight", rows, cols));
-    if (file_.contains(name + ".weight")) fail(file_, left, "the layer is stored dense as well");
-    const auto& shape = file_.at(left).shape;
-    const auto rank = shape.size() == 2 ? static_cast<std::size_t>(shape[1]) : 0;
-    if (rank == 0) fail(file_, left, "want a matrix of rank 1 or more");
-    return linear(nsvd::low_rank<float>{read(left, rows, rank), read(name + ".right.weight", rank, cols)});
 }
 
 }  // namespace llm

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -48,15 +49,40 @@ inline constexpr std::size_t sites_per_block = 4;
     }
 }
 
+inline constexpr std::array<site, sites_per_block> all_sites{site::attention, site::attention_output,
+                                                             site::feed_forward, site::feed_forward_output};
+
+/// The seven linear layers of a block, in the order of `projection`: the model's own or others in their
+/// place.
+using block_layers = std::span<const linear>;
+
+/// The keys and values of tokens that have passed (a KV cache), for several sequences of equal length: what
+/// follows them needs to pass alone.
+struct attention_memory {
+    /// Room for `capacity` tokens of each sequence.
+    attention_memory(const config& shape, std::size_t sequences, std::size_t capacity);
+
+    Eigen::Index sequences, length = 0;
+    std::vector<Eigen::MatrixXf> keys, values;  ///< of each block: features × (sequences · capacity)
+};
+
+/// Tokens on their way through the model: a window at positions 0, 1, …, or the next tokens of the sequences
+/// in a memory, one sequence after the other.
+struct window_pass {
+    Eigen::MatrixXf residual;                         ///< hidden_size × T: the stream that layers add to
+    Eigen::MatrixXf input;                            ///< features × T: of the site that was reached last
+    std::shared_ptr<const Eigen::MatrixXf> rotation;  ///< rotary positions, head_dim × T
+    attention_memory* memory = nullptr;
+};
+
 /// Called with the inputs of a site (features × tokens) while a window passes through block `block`.
 using observer = std::function<void(std::size_t block, site where, const Eigen::MatrixXf& x)>;
 
 class model {
 public:
     /// Maps and checks a folder in Hugging Face layout: `config.json` and `model.safetensors` with F16, BF16
-    /// or F32 weights; a linear layer X is X.weight, or its factors X.left.weight (m×k) and X.right.weight
-    /// (k×n). Throws nsvd::error naming file and tensor for what is missing, misshapen, not finite or not
-    /// supported.
+    /// or F32 weights; linear layers as in stored_layer.hpp. Throws nsvd::error naming file and tensor for
+    /// what is missing, misshapen, not finite or not supported.
     explicit model(std::filesystem::path folder);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
@@ -67,8 +93,8 @@ public:
     [[nodiscard]] std::size_t layers() const { return layers_.size(); }
     [[nodiscard]] const linear& layer(std::size_t i) const { return layers_[i]; }
     [[nodiscard]] linear& layer(std::size_t i) { return layers_[i]; }
-    [[nodiscard]] const linear& layer(std::size_t block, projection which) const {
-        return layers_[block * projection_names.size() + static_cast<std::size_t>(which)];
+    [[nodiscard]] block_layers block(std::size_t i) const {
+        return block_layers(layers_).subspan(i * projection_names.size(), projection_names.size());
     }
     /// Name of layer i without ".weight", for example "model.layers.0.self_attn.q_proj".
     [[nodiscard]] std::string layer_name(std::size_t i) const;
@@ -86,9 +112,23 @@ public:
     /// Features of calibration site `i`.
     [[nodiscard]] std::size_t site_features(std::size_t i) const;
 
+    // A window passes a block site by site: `reach` gives the input of the site's linear layers, `leave` adds
+    // what they write to the residual stream. `layers` are those of the block.
+    [[nodiscard]] window_pass start(std::span<const token> window) const;
+    void reach(std::size_t block, site where, block_layers layers, window_pass& pass) const;
+    void leave(site where, block_layers layers, window_pass& pass) const;
+    /// Takes a window that stands before block `first` through the rest of the model: hidden_size × T.
+    [[nodiscard]] Eigen::MatrixXf finish(std::size_t first, window_pass pass,
+                                         const observer& observe = {}) const;
+
     /// Passes a window of tokens, at positions 0, 1, …, through all blocks and the last norm: hidden_size ×
     /// T.
-    [[nodiscard]] Eigen::MatrixXf hidden(std::span<const token> window, const observer& observe = {}) const;
+    [[nodiscard]] Eigen::MatrixXf hidden(std::span<const token> window, const observer& observe = {}) const {
+        return finish(0, start(window), observe);
+    }
+    /// The same for the next tokens, equally many for each sequence and one sequence after the other; they
+    /// are added to `memory`. Throws nsvd::error where that has no room.
+    [[nodiscard]] Eigen::MatrixXf hidden(std::span<const token> next, attention_memory& memory) const;
     /// Logits (vocab_size × T) of hidden states.
     [[nodiscard]] Eigen::MatrixXf logits(const Eigen::Ref<const Eigen::MatrixXf>& hidden) const;
     /// logits(hidden(window)).
@@ -101,11 +141,9 @@ private:
         Eigen::VectorXf attention, feed_forward;
     };
 
-    [[nodiscard]] Eigen::MatrixXf read(const std::string& name, std::size_t rows, std::size_t cols) const;
-    [[nodiscard]] Eigen::VectorXf read(const std::string& name, std::size_t size) const;
-    [[nodiscard]] linear read_linear(const std::string& name, std::size_t rows, std::size_t cols) const;
-    [[nodiscard]] Eigen::MatrixXf attention(std::size_t block, const Eigen::MatrixXf& x,
-                                            const Eigen::MatrixXf& rotation) const;
+    [[nodiscard]] Eigen::MatrixXf attention(std::size_t block, block_layers layers,
+                                            const window_pass& pass) const;
+    [[nodiscard]] Eigen::MatrixXf embed(std::span<const token> tokens) const;
 
     std::filesystem::path folder_;
     config config_;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "compress.hpp"
 #include "files.hpp"
+#include "stored_layer.hpp"
 
 #include <nsvd/error.hpp>
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -60,20 +63,21 @@ void write_weights(const model& m, const fs::path& path) {
     namespace safetensors = nsvd::safetensors;
     std::map<std::string, std::size_t> layers;
     for (std::size_t i = 0; i < m.layers(); ++i)
-        layers.emplace(m.layer_name(i) + ".weight", i);
+        for (const auto part : layer_parts)
+            layers.emplace(fmt::format("{}.{}", m.layer_name(i), part), i);
     std::vector<safetensors::tensor> tensors;
+    std::set<std::size_t> written;
     for (const auto& name : m.file().tensors()) {
         const auto found = layers.find(name);
         if (found == layers.end()) {
             const auto& source = m.file().at(name);
             tensors.push_back({name, source.dtype, source.shape, source.bytes});
-            continue;
+        } else if (const auto i = found->second; written.insert(i).second) {
+            if (m.layer(i).cols() == 0)
+                throw nsvd::error(fmt::format("layer {}: its weight was taken out", m.layer_name(i)));
+            auto parts = layer_tensors(m.layer(i), m.layer_dtype(i), m.layer_name(i));
+            std::move(parts.begin(), parts.end(), std::back_inserter(tensors));
         }
-        const auto i = found->second;
-        const auto& factors = *m.layer(i).factors();
-        const auto type = m.layer_dtype(i);
-        tensors.push_back(safetensors::from_matrix(m.layer_name(i) + ".left.weight", type, factors.left));
-        tensors.push_back(safetensors::from_matrix(m.layer_name(i) + ".right.weight", type, factors.right));
     }
     safetensors::write(path, tensors, m.file().metadata());
 }

@@ -35,19 +35,27 @@ struct layer_profile {
     index multiple = 1;                 ///< ranks are multiples of this, or the ceiling
     bool keep_dense = false;            ///< protected: it is not compressed, but counts in the budget
     std::string group = {};  ///< layers of one kind (`q_proj`, say), for `allocation_rule::loss_group`
+    /// Losses at the ranks 0, 1, …, min(m, n), measured in any way, for `allocation_rule::greedy` to go by in
+    /// place of the spectrum. Their scale counts: it is what the layer's loss is worth. Need not descend; a
+    /// rank that loses no less than a smaller one is not taken.
+    std::vector<double> losses = {};
 };
 
-/// What may be stored, and what it is counted in: numbers, or bytes of numbers and indices.
+/// What may be stored, and what it is counted in: numbers, or bytes of numbers and of what says which lines
+/// pivoted storage keeps.
 struct storage_budget {
     std::int64_t amount = 0;
     std::int64_t per_number = 1;
-    std::int64_t per_index = 0;
+    std::int64_t per_index = 0;  ///< for each kept line
+    std::int64_t per_eight_lines =
+        0;  ///< for each eight of a mask over all rows or columns, the more of them
 
     /// What a layer takes at rank k; at none, dense.
     [[nodiscard]] constexpr std::int64_t cost(const layer_profile& l, std::optional<index> k) const noexcept {
         if (!k) return per_number * l.shape.rows * l.shape.cols;
-        return per_number * stored_numbers(l.storage, l.shape, *k) +
-               (l.storage == storage::pivoted ? per_index * *k : 0);
+        if (l.storage == storage::plain) return per_number * stored_numbers(l.storage, l.shape, *k);
+        return per_number * stored_numbers(l.storage, l.shape, *k) + per_index * *k +
+               per_eight_lines * ((std::max(l.shape.rows, l.shape.cols) + 7) / 8);
     }
 };
 
@@ -55,7 +63,8 @@ struct storage_budget {
 enum class allocation_rule : std::uint8_t {
     /// The same fraction of its numbers for each layer.
     uniform,
-    /// Least sum of weighted relative losses, `Σ w_l Σ_{i>k_l} σ_{l,i}² / Σ_i σ_{l,i}²`: greedily along the
+    /// Least sum of weighted relative losses, `Σ w_l Σ_{i>k_l} σ_{l,i}² / Σ_i σ_{l,i}²`, or of weighted
+    /// measured ones: greedily along the
     /// lower convex hull of each layer's curve of loss against cost. Optimal at the budgets where a step of
     /// the hull ends, within one such step elsewhere.
     greedy,
@@ -94,11 +103,14 @@ struct allocation_curve {
         }
         const index full = l.shape.full_rank();
         const index top = std::min(full, l.ceiling.value_or(full));
-        // Σ_{i>k} σ², from the smallest up.
+        // Σ_{i>k} σ² relative to the whole, from the smallest up.
         std::vector<double> rest(static_cast<std::size_t>(full) + 1, l.spectrum.rest);
         for (std::size_t k = rest.size() - 1; k-- > 0;)
             rest[k] = rest[k + 1] + (k < l.spectrum.size() ? l.spectrum[k] : 0.0);
-        const double total = rest[0];
+        if (const double total = rest[0]; total > 0.0)
+            for (double& r : rest)
+                r /= total;
+        if (!l.losses.empty()) rest = l.losses;
         const auto add = [&](const point& p) {
             // Never more for the same loss, nor for more than the layer takes as it is.
             if (points.empty() || (p.loss < points.back().loss && p.cost > points.back().cost))
@@ -106,8 +118,7 @@ struct allocation_curve {
         };
         for (index k = std::min(top, (l.floor + l.multiple - 1) / l.multiple * l.multiple); k <= top;
              k = k < top ? std::min(top, k + l.multiple) : top + 1) {
-            const point p{k, b.cost(l, k),
-                          total > 0.0 ? l.weight * (rest[static_cast<std::size_t>(k)] / total) : 0.0};
+            const point p{k, b.cost(l, k), l.weight * rest[static_cast<std::size_t>(k)]};
             if (p.cost >= dense.cost) break;
             add(p);
         }
@@ -274,7 +285,7 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
     return removed;
 }
 
-inline void check_layer(const layer_profile& l, std::size_t i) {
+inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule rule) {
     const std::string name =
         "allocate: layer " + (l.name.empty() ? std::to_string(i) : "'" + l.name + "'") + ": ";
     const index full = l.shape.full_rank();
@@ -287,6 +298,19 @@ inline void check_layer(const layer_profile& l, std::size_t i) {
                     std::to_string(full));
     if (l.multiple < 1) throw error(name + "multiple = " + std::to_string(l.multiple) + " is less than 1");
     if (l.keep_dense) return;
+    for (const double loss : l.losses)
+        if (!(loss >= 0.0 && std::isfinite(loss)))
+            throw error(name + "a loss of " + text(loss) + " must be finite and not negative");
+    if (!l.losses.empty()) {
+        if (l.losses.size() != static_cast<std::size_t>(full) + 1)
+            throw error(name + std::to_string(l.losses.size()) + " losses for the ranks from 0 to " +
+                        std::to_string(full));
+        if (rule != allocation_rule::uniform && rule != allocation_rule::greedy)
+            throw error(name +
+                        "measured losses are for the greedy and the uniform rule; the others look at "
+                        "the spectrum");
+        return;
+    }
     if (l.spectrum.size() > static_cast<std::size_t>(full) ||
         (l.spectrum.complete && l.spectrum.size() < static_cast<std::size_t>(full)))
         throw error(name + "its spectrum has " + std::to_string(l.spectrum.size()) + " values, its rank is " +
@@ -317,7 +341,7 @@ inline void check_layer(const layer_profile& l, std::size_t i) {
     curves.reserve(layers.size());
     std::int64_t least = 0;
     for (std::size_t l = 0; l < layers.size(); ++l) {
-        detail::check_layer(layers[l], l);
+        detail::check_layer(layers[l], l, rule);
         curves.emplace_back(layers[l], budget);
         least += curves.back().points.front().cost;
     }

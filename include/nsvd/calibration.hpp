@@ -184,6 +184,12 @@ public:
     [[nodiscard]] Eigen::VectorXd mean() const { return average(state_.sum); }
     /// Mean absolute value of each channel; 0 where no token was seen.
     [[nodiscard]] Eigen::VectorXd mean_abs() const { return average(state_.sum_abs); }
+    /// Mean square of each channel; 0 where no token was seen.
+    [[nodiscard]] Eigen::VectorXd mean_square() const {
+        Eigen::VectorXd squares = average(state_.gram.diagonal());
+        if (about() == moments::central) squares += mean().cwiseAbs2();
+        return squares;
+    }
     /// Largest absolute value of each channel.
     [[nodiscard]] const Eigen::VectorXd& max_abs() const noexcept { return state_.max_abs; }
     /// All sums, for writing to a file. Only the lower triangle of `gram` is set.

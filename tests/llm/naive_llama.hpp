@@ -21,7 +21,7 @@ namespace llm_test {
 struct random_model {
     std::size_t hidden = 16, inter = 24, blocks = 2, heads = 4, kv_heads = 2, head_dim = 4, vocab = 50;
     double theta = 10000, eps = 1e-5;
-    bool tied = false, explicit_head_dim = false;
+    bool tied = false, explicit_head_dim = false, biased = false;
     nsvd::safetensors::dtype dtype = nsvd::safetensors::dtype::F32;
     unsigned seed = 1;
 
@@ -49,13 +49,17 @@ struct random_model {
             const auto block = "model.layers." + std::to_string(b) + ".";
             add(block + "input_layernorm.weight", hidden, 1, 1, 0.2);
             add(block + "post_attention_layernorm.weight", hidden, 1, 1, 0.2);
-            linear(block + "self_attn.q_proj.weight", heads * head_dim, hidden);
-            linear(block + "self_attn.k_proj.weight", kv_heads * head_dim, hidden);
-            linear(block + "self_attn.v_proj.weight", kv_heads * head_dim, hidden);
-            linear(block + "self_attn.o_proj.weight", hidden, heads * head_dim);
-            linear(block + "mlp.gate_proj.weight", inter, hidden);
-            linear(block + "mlp.up_proj.weight", inter, hidden);
-            linear(block + "mlp.down_proj.weight", hidden, inter);
+            const auto layer = [&](const std::string& name, std::size_t m, std::size_t n) {
+                linear(block + name + ".weight", m, n);
+                if (biased) add(block + name + ".bias", m, 1, 0, 0.5);
+            };
+            layer("self_attn.q_proj", heads * head_dim, hidden);
+            layer("self_attn.k_proj", kv_heads * head_dim, hidden);
+            layer("self_attn.v_proj", kv_heads * head_dim, hidden);
+            layer("self_attn.o_proj", hidden, heads * head_dim);
+            layer("mlp.gate_proj", inter, hidden);
+            layer("mlp.up_proj", inter, hidden);
+            layer("mlp.down_proj", hidden, inter);
         }
         nsvd::safetensors::write(folder / "model.safetensors", tensors, {{"format", "pt"}});
         nlohmann::json config{
@@ -77,13 +81,13 @@ struct random_model {
     }
 };
 
-/// Row-major, in double.
+/// Row-major, in double; with the bias of a layer that has one.
 struct naive_weight {
     std::size_t rows, cols;
-    std::vector<double> data;
+    std::vector<double> data, bias;
     [[nodiscard]] double operator()(std::size_t i, std::size_t j) const { return data[i * cols + j]; }
     [[nodiscard]] std::vector<double> operator*(const std::vector<double>& x) const {
-        std::vector<double> y(rows, 0.0);
+        std::vector<double> y = bias.empty() ? std::vector<double>(rows, 0.0) : bias;
         for (std::size_t i = 0; i < rows; ++i)
             for (std::size_t j = 0; j < cols; ++j)
                 y[i] += (*this)(i, j) * x[j];
@@ -93,7 +97,7 @@ struct naive_weight {
 
 inline naive_weight naive_read(const nsvd::safetensors::file& file, const std::string& name) {
     const auto m = nsvd::safetensors::to_matrix<double>(file.at(name));
-    naive_weight w{static_cast<std::size_t>(m.rows()), static_cast<std::size_t>(m.cols()), {}};
+    naive_weight w{static_cast<std::size_t>(m.rows()), static_cast<std::size_t>(m.cols()), {}, {}};
     for (Eigen::Index i = 0; i < m.rows(); ++i)
         for (Eigen::Index j = 0; j < m.cols(); ++j)
             w.data.push_back(m(i, j));
@@ -127,7 +131,11 @@ inline std::vector<std::vector<double>> naive_forward(const random_model& m,
                                                       const std::filesystem::path& folder,
                                                       const std::vector<std::uint32_t>& tokens) {
     const nsvd::safetensors::file file(folder / "model.safetensors");
-    const auto weight = [&](const std::string& name) { return naive_read(file, name + ".weight"); };
+    const auto weight = [&](const std::string& name) {
+        auto w = naive_read(file, name + ".weight");
+        if (file.contains(name + ".bias")) w.bias = naive_read(file, name + ".bias").data;
+        return w;
+    };
     const auto embedding = weight("model.embed_tokens");
     const auto head = m.tied ? embedding : weight("lm_head");
     const auto last_norm = weight("model.norm");

@@ -75,6 +75,8 @@ public:
                                                                 std::optional<index> known,
                                                                 const rank_request& ask) {
         if (known && *known > metric_.rank_limit(w_.cols())) return std::nullopt;
+        // Of all directions none is lost: no rounding is small against that.
+        if (known && *known >= std::min(w_.rows(), w_.cols())) return std::nullopt;
         auto found = attempt(choice, known, ask, search::late);
         // A fresh Gram matrix is more accurate than a known one was; and few directions mostly come out
         // well enough without a look at the others first.
