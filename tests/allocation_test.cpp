@@ -288,6 +288,63 @@ TEST_CASE("allocation: an incomplete spectrum, a zero one, no layers", "[allocat
     CHECK(allocate({}, {0}).ranks.empty());
 }
 
+TEST_CASE("allocation: measured losses take the place of the spectrum's", "[allocation]") {
+    for (const storage how : {storage::plain, storage::pivoted})
+        for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+            generator g(seed);
+            // Spectra that say the opposite of what was measured.
+            model m = random_model(g, 3, 5, how);
+            for (layer_profile& l : m.layers) {
+                l.weight = 0.5 + g.uniform();
+                double loss = 0.0;
+                l.losses.assign(static_cast<std::size_t>(l.shape.full_rank()) + 1, 0.0);
+                for (std::size_t k = l.losses.size() - 1; k-- > 0;)
+                    l.losses[k] = loss += g.uniform() < 0.2 ? 0.0 : g.uniform();
+            }
+            CAPTURE(seed, how == storage::plain);
+            const storage_budget unlimited{.amount = 1'000'000, .per_eight_lines = 2};
+            const std::function<double(std::size_t, std::optional<Index>)> measured =
+                [&](std::size_t l, std::optional<Index> k) {
+                    return k ? m.layers[l].weight * m.layers[l].losses[static_cast<std::size_t>(*k)] : 0.0;
+                };
+            std::vector<std::pair<std::int64_t, double>> all{{0, 0.0}};
+            for (std::size_t l = 0; l < m.layers.size(); ++l) {
+                std::vector<std::pair<std::int64_t, double>> more;
+                for (const auto& [cost, loss] : all) {
+                    for (Index k = 1; k <= m.layers[l].shape.full_rank(); ++k)
+                        more.emplace_back(cost + unlimited.cost(m.layers[l], k), loss + measured(l, k));
+                    more.emplace_back(cost + unlimited.cost(m.layers[l], {}), loss);
+                }
+                all = std::move(more);
+            }
+            for (const auto& [cost, ignored] : all) {
+                const allocation a = allocate(m.layers, with_amount(unlimited, cost));
+                double loss = 0.0;
+                double step = 0.0;  // one segment of a hull loses no more than the whole of a layer
+                for (std::size_t l = 0; l < m.layers.size(); ++l) {
+                    loss += measured(l, a.ranks[l]);
+                    step = std::max(step, m.layers[l].weight * m.layers[l].losses[1]);
+                }
+                double best = std::numeric_limits<double>::infinity();
+                for (const auto& [other, value] : all)
+                    if (other <= cost) best = std::min(best, value);
+                REQUIRE(a.cost <= cost);
+                REQUIRE(a.loss == Approx(loss).margin(1e-12));
+                REQUIRE(loss >= best - 1e-12);
+                REQUIRE(loss <= best + step + 1e-12);
+            }
+        }
+}
+
+TEST_CASE("allocation: the mask of pivoted storage is paid for once a layer", "[allocation]") {
+    const layer_profile pivoted{.shape = {20, 9}, .storage = storage::pivoted};
+    const layer_profile plain{.shape = {20, 9}};
+    const storage_budget b{.per_number = 2, .per_eight_lines = 1};
+    CHECK(b.cost(pivoted, 4) == 2 * 4 * (20 + 9 - 4) + 3);
+    CHECK(b.cost(pivoted, {}) == 2 * 20 * 9);
+    CHECK(b.cost(plain, 4) == 2 * 4 * (20 + 9));
+}
+
 TEST_CASE("allocation: misuse", "[allocation]") {
     model m;
     m.add(4, 3, {3.0, 2.0, 1.0}, storage::plain);
@@ -311,4 +368,19 @@ TEST_CASE("allocation: misuse", "[allocation]") {
     support::expect_error(with([&](layer_profile& l) { l.spectrum.leading = bad; }), {"layer 0", "nan"});
     support::expect_error(with([&](layer_profile& l) { l.spectrum.leading = l.spectrum.leading.first(2); }),
                           {"layer 0", "2 values", "3"});
+    support::expect_error(with([](layer_profile& l) {
+                              l.losses = {1.0, 0.5};
+                          }),
+                          {"layer 0", "2 losses", "3"});
+    support::expect_error(with([](layer_profile& l) {
+                              l.losses = {1.0, 0.5, -0.25, 0.0};
+                          }),
+                          {"layer 0", "-0.25"});
+    layer_profile measured = m.layers[0];
+    measured.losses = {1.0, 0.5, 0.25, 0.0};
+    support::expect_error(
+        [&] {
+            (void)allocate({&measured, 1}, {12}, allocation_rule::effective_rank);
+        },
+        {"layer 0", "measured losses", "spectrum"});
 }

@@ -21,7 +21,7 @@
 namespace llm {
 namespace {
 
-constexpr std::size_t tried_windows = 16;  // on which effects are measured
+constexpr std::size_t tried_windows = 16, tried_tokens = 256;  // of each, on which effects are measured
 
 nsvd::moments moments_of(const recipe& r) {
     return r.bias ? nsvd::moments::central : nsvd::moments::raw;
@@ -303,8 +303,10 @@ std::vector<layer_record> compressor::run(const recipe& r) {
             bar_.label("layers compressed alone");
             for (const auto& u : units)
                 bar_.expect(ranks(u).size());
-            found = measure_effects(model_, originals_, units, metric_of, ranks,
-                                    calib.windows.spread(tried_windows), input_.threads, bar_);
+            auto windows = calib.windows.spread(tried_windows);
+            for (auto& window : windows)
+                window.resize(std::min(window.size(), tried_tokens));
+            found = measure_effects(model_, originals_, units, metric_of, ranks, windows, input_.threads, bar_);
             return found;
         }};
     const auto ranks = choose_ranks(model_, units, r, protected_units(units), evidence);

@@ -22,7 +22,7 @@ namespace nsvd::inline NSVD_ABI {
 
 /// What an allocation knows of a layer.
 struct layer_profile {
-    std::string name;  ///< for messages
+    std::string name = {};  ///< for messages
     nsvd::shape shape;
     /// σ² in the metric of the layer's first stage (`info.spectrum` of a decomposition whose rank policy
     /// looks at the spectrum). Its scale does not matter: losses are relative to its total.
