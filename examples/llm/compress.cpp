@@ -52,7 +52,7 @@ std::vector<linear> dense_layers(const model& m) {
         const auto all = m.layer(i).product();
         const auto& bias = m.layer(i).bias();
         Eigen::Index row = 0;
-        for (std::size_t part = i; part < i + fusible(model::projection_of(i)); ++part) {
+        for (std::size_t part = i; part < i + m.fusible(i); ++part) {
             const auto rows = m.layer_shape(part).first;
             layers.emplace_back(Eigen::MatrixXf(all.middleRows(row, rows)),
                                 bias.size() == 0 ? bias : Eigen::VectorXf(bias.segment(row, rows)));
@@ -306,7 +306,8 @@ std::vector<layer_record> compressor::run(const recipe& r) {
             auto windows = calib.windows.spread(tried_windows);
             for (auto& window : windows)
                 window.resize(std::min(window.size(), tried_tokens));
-            found = measure_effects(model_, originals_, units, metric_of, ranks, windows, input_.threads, bar_);
+            found =
+                measure_effects(model_, originals_, units, metric_of, ranks, windows, input_.threads, bar_);
             return found;
         }};
     const auto ranks = choose_ranks(model_, units, r, protected_units(units), evidence);
@@ -336,7 +337,7 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
     std::vector<window_pass> original(windows.windows.size()), compressed(original.size());
     parallel_for(original.size(), input_.threads,
                  [&](std::size_t i) { original[i] = compressed[i] = model_.start(windows.windows[i]); });
-    const auto per_block = projection_names.size();
+    const auto per_block = model_.layers_per_block();
     for (std::size_t block = 0; block < model_.shape().blocks; ++block) {
         const auto own = block_layers(originals_).subspan(block * per_block, per_block);
         for (const site where : all_sites) {
@@ -393,8 +394,8 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
                 bar_.step();
             });
             parallel_for(original.size(), input_.threads, [&](std::size_t i) {
-                model_.leave(where, own, original[i]);
-                model_.leave(where, model_.block(block), compressed[i]);
+                model_.leave(block, where, own, original[i]);
+                model_.leave(block, where, model_.block(block), compressed[i]);
             });
         }
     }

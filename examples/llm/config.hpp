@@ -1,14 +1,43 @@
 // SPDX-License-Identifier: MIT
-/// What `config.json` of a model folder says about the model's shape.
+/// What `config.json` of a model folder, and the description of its architecture, say about a model: its
+/// shape, the names of its tensors, and what its blocks do.
 #pragma once
 
+#include "activation.hpp"
+#include "norm.hpp"
+#include "rope.hpp"
+#include "site.hpp"
+
+#include <array>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace llm {
 
+/// The linear layers that take their input at one site of a block. In the order in which they are counted:
+/// q, k, v; the output of attention; gate and up, or a single one; the output of the feed-forward.
+struct site_layers {
+    std::vector<std::string> names;  ///< within a block: "self_attn.q_proj"
+    std::string fused = {};          ///< of all as one layer; empty where there is just one
+    std::string bias_key = {};       ///< what in config.json says that they have biases, if anything does
+};
+
+/// Names of tensors, those of norms without ".weight" and ".bias"; empty where the model has no such thing.
+struct tensor_names {
+    std::string embedding, head, last_norm;
+    std::string positions;                          ///< learned ones, a row each
+    std::string project_in, project_out;            ///< between embeddings and residual stream
+    std::string blocks;                             ///< "model.layers", say, in front of ".0."
+    std::string attention_norm, feed_forward_norm;  ///< within a block
+};
+
 struct config {
+    std::string model_type;
     std::size_t hidden_size = 0;
+    std::size_t embedding_size = 0;  ///< hidden_size, but where the embeddings are projected
     std::size_t intermediate_size = 0;
     std::size_t blocks = 0;
     std::size_t heads = 0;
@@ -16,14 +45,28 @@ struct config {
     std::size_t head_dim = 0;
     std::size_t vocab_size = 0;
     std::size_t max_position_embeddings = 0;
-    double rms_norm_eps = 0;
-    double rope_theta = 0;
     bool tied_embeddings = false;
+
+    norm_kind norms = norm_kind::rms;
+    double norm_eps = 0;
+    bool norm_weights = true;    ///< norms have weights, and biases if they are of the kind `layer`
+    bool norm_before = true;     ///< a block normalizes its inputs; otherwise the stream after each addition
+    std::optional<rope> rotary;  ///< rotary positions
+    std::size_t first_position = 0;  ///< row of the learned positions that the first token has
+    activation act = activation::silu;
+    /// For each block how many tokens attention sees, the current one among them; 0: all.
+    std::vector<std::size_t> attention_window;
+
+    tensor_names names;
+    std::array<site_layers, sites_per_block> linears;
+
+    /// Two layers before the activation, the first of which is activated and gates the other.
+    [[nodiscard]] bool gated() const { return linears[index_of(site::feed_forward)].names.size() == 2; }
 };
 
-/// Reads `config.json` of a LLaMA model in Hugging Face layout. Throws nsvd::error naming file and key for
-/// keys that are missing or make no sense, for other architectures and for variants that the forward pass
-/// lacks.
+/// Reads `config.json` of a model in Hugging Face layout, of any of the architectures in architecture.hpp.
+/// Throws nsvd::error naming file, key and value for keys that are missing, make no sense or contradict each
+/// other, for other architectures and for variants that the forward pass lacks.
 [[nodiscard]] config read_config(const std::filesystem::path& path);
 
 }  // namespace llm

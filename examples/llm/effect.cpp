@@ -27,7 +27,7 @@ prediction_change effect_on(const model& m, std::size_t first, block_layers repl
     window_pass pass = window.before;
     for (const site where : all_sites) {
         m.reach(first, where, replaced, pass);
-        m.leave(where, replaced, pass);
+        m.leave(first, where, replaced, pass);
     }
     return compare_predictions(m, *window.tokens, window.hidden, m.finish(first + 1, std::move(pass)));
 }
@@ -56,12 +56,12 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
     std::vector<unit_effects> result;
     std::size_t block = 0;
     for (const auto& u : units) {
-        const auto own_block = u.layers.front() / projection_names.size();
+        const auto own_block = m.block_of(u.layers.front());
         for (; block < own_block; ++block)
             parallel_for(tried.size(), threads, [&](std::size_t i) {
                 for (const site where : all_sites) {
                     m.reach(block, where, m.block(block), tried[i].before);
-                    m.leave(where, m.block(block), tried[i].before);
+                    m.leave(block, where, m.block(block), tried[i].before);
                 }
             });
         const nsvd::every_rank all(weight_of(u, layers), metric_of(u));
@@ -70,7 +70,7 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
         for (const auto k : ranks(u)) {
             const auto own = m.block(block);
             std::vector<linear> replaced(own.begin(), own.end());
-            replace(u, replaced, linear(all.take(k), bias_of(u, layers)), block * projection_names.size());
+            replace(u, replaced, linear(all.take(k), bias_of(u, layers)), block * m.layers_per_block());
             std::vector<prediction_change> effects(tried.size());
             parallel_for(tried.size(), threads,
                          [&](std::size_t i) { effects[i] = effect_on(m, block, replaced, tried[i]); });

@@ -7,54 +7,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <utility>
+#include <vector>
 
 namespace llm {
 namespace {
 
 using Eigen::Index;
 using Eigen::MatrixXf;
-using Eigen::VectorXf;
-
-/// x / √(mean(x²) + eps) · weight for every column; the mean in double, for outlier channels.
-MatrixXf rms_norm(const MatrixXf& x, const VectorXf& weight, double eps) {
-    MatrixXf result(x.rows(), x.cols());
-    for (Index t = 0; t < x.cols(); ++t) {
-        const double mean = x.col(t).cast<double>().squaredNorm() / static_cast<double>(x.rows());
-        result.col(t) = x.col(t).cwiseProduct(weight) * static_cast<float>(1 / std::sqrt(mean + eps));
-    }
-    return result;
-}
-
-/// cos (first half of the rows) and sin (second half) of position·theta^(−2i/d), i < d/2, for `count`
-/// positions from `first` on, repeated for each sequence: d × (count · sequences).
-MatrixXf rotation_table(const config& shape, Index first, Index count, Index sequences = 1) {
-    const auto half = static_cast<Index>(shape.head_dim / 2);
-    MatrixXf table(2 * half, count);
-    for (Index i = 0; i < half; ++i) {
-        const double frequency =
-            std::pow(shape.rope_theta, -static_cast<double>(i) / static_cast<double>(half));
-        for (Index t = 0; t < count; ++t) {
-            const double angle = static_cast<double>(first + t) * frequency;
-            table(i, t) = static_cast<float>(std::cos(angle));
-            table(half + i, t) = static_cast<float>(std::sin(angle));
-        }
-    }
-    return table.replicate(1, sequences);
-}
-
-/// Rotary positions in place, in Hugging Face's convention: row i of a head is paired with row i + d/2.
-void rotate(MatrixXf& x, const MatrixXf& table) {
-    const Index half = table.rows() / 2;
-    const auto cosine = table.topRows(half).array();
-    const auto sine = table.bottomRows(half).array();
-    for (Index head = 0; head < x.rows(); head += 2 * half) {
-        auto first = x.middleRows(head, half).array();
-        auto second = x.middleRows(head + half, half).array();
-        const Eigen::ArrayXXf old = first;
-        first = old * cosine - second * sine;
-        second = second * cosine + old * sine;
-    }
-}
 
 /// Softmax of a column in place.
 template <class Column>
@@ -63,26 +24,23 @@ void softmax(Column&& scores) {
     scores /= scores.sum();
 }
 
-/// What the layers from `first` on make of their common input; one fused layer, or one by one.
-template <std::size_t Count>
-std::array<MatrixXf, Count> apply_together(block_layers layers, projection first, const MatrixXf& input,
-                                           const std::array<Index, Count>& rows) {
-    const auto at = static_cast<std::size_t>(first);
-    std::array<MatrixXf, Count> results;
-    if (layers[at + 1].cols() != 0) {
-        for (std::size_t i = 0; i < Count; ++i)
-            results[i] = layers[at + i].apply(input);
+/// What layers make of their common input: one by one, or the first of them for all, with the rows that each
+/// has.
+std::vector<MatrixXf> apply_together(block_layers layers, const MatrixXf& input,
+                                     const std::vector<Index>& rows) {
+    std::vector<MatrixXf> results;
+    if (layers.back().cols() != 0) {
+        for (const auto& layer : layers)
+            results.push_back(layer.apply(input));
         return results;
     }
-    const MatrixXf all = layers[at].apply(input);
+    const MatrixXf all = layers.front().apply(input);
     Index row = 0;
-    for (std::size_t i = 0; i < Count; row += rows[i++])
-        results[i] = all.middleRows(row, rows[i]);
+    for (const auto count : rows) {
+        results.emplace_back(all.middleRows(row, count));
+        row += count;
+    }
     return results;
-}
-
-MatrixXf silu_times(const MatrixXf& gate, const MatrixXf& up) {
-    return gate.array() / (1 + (-gate.array()).exp()) * up.array();
 }
 
 }  // namespace
@@ -100,17 +58,25 @@ MatrixXf model::attention(std::size_t block, block_layers layers, const window_p
     const auto dim = static_cast<Index>(config_.head_dim);
     const auto group = static_cast<Index>(config_.heads / config_.key_value_heads);
     const auto rows = [&](std::size_t heads) { return static_cast<Index>(heads) * dim; };
-    auto [q, k, v] = apply_together<3>(
-        layers, projection::q, pass.input,
-        {rows(config_.heads), rows(config_.key_value_heads), rows(config_.key_value_heads)});
-    rotate(q, *pass.rotation);
-    rotate(k, *pass.rotation);
+    auto parts =
+        apply_together(layers_of(site::attention, layers), pass.input,
+                       {rows(config_.heads), rows(config_.key_value_heads), rows(config_.key_value_heads)});
+    auto &q = parts[0], &k = parts[1], &v = parts[2];
+    if (pass.rotation) {
+        rotate(q, *pass.rotation);
+        rotate(k, *pass.rotation);
+    }
     q *= 1 / std::sqrt(static_cast<float>(dim));
 
     attention_memory* memory = pass.memory;
     const Index sequences = memory != nullptr ? memory->sequences : 1;
     const Index before = memory != nullptr ? memory->length : 0;
     const Index length = q.cols() / sequences;
+    const auto window = static_cast<Index>(config_.attention_window[block]);
+    // The first token that the one at `position` sees.
+    const auto first_seen = [&](Index position) {
+        return window == 0 ? 0 : std::max<Index>(0, position - window + 1);
+    };
     MatrixXf result(q.rows(), q.cols());
     MatrixXf scores;
     for (Index sequence = 0; sequence < sequences; ++sequence) {
@@ -128,60 +94,90 @@ MatrixXf model::attention(std::size_t block, block_layers layers, const window_p
             const auto values = all_values.middleRows(head / group * dim, dim);
             for (Index begin = 0; begin < length; begin += queries) {
                 const Index count = std::min(queries, length - begin);
-                const Index seen = before + begin + count;
-                scores.noalias() = keys.middleCols(first, seen).transpose() *
+                const Index low = first_seen(before + begin);
+                const Index seen = before + begin + count - low;
+                scores.noalias() = keys.middleCols(first + low, seen).transpose() *
                                    q.block(head * dim, column + begin, dim, count);
                 for (Index t = 0; t < count; ++t) {
-                    softmax(scores.col(t).head(seen - count + t + 1));
+                    const Index hidden = first_seen(before + begin + t) - low;
+                    scores.col(t).head(hidden).setZero();
+                    softmax(scores.col(t).segment(hidden, seen - count + t + 1 - hidden));
                     scores.col(t).tail(count - t - 1).setZero();
                 }
                 result.block(head * dim, column + begin, dim, count).noalias() =
-                    values.middleCols(first, seen) * scores;
+                    values.middleCols(first + low, seen) * scores;
             }
         }
     }
     return result;
 }
 
-MatrixXf model::embed(std::span<const token> tokens) const {
+block_layers model::layers_of(site where, block_layers layers) const {
+    std::size_t before = 0;
+    for (std::size_t i = 0; i < index_of(where); ++i)
+        before += layers_at(all_sites[i]);
+    return layers.subspan(before, layers_at(where));
+}
+
+window_pass model::embed(std::span<const token> tokens, Index sequences, Index first, Index length) const {
+    const Index count = static_cast<Index>(tokens.size()) / sequences;
+    const auto row = [](const MatrixXf& table, Index i) { return table.row(i).transpose(); };
     MatrixXf x(embedding_.cols(), static_cast<Index>(tokens.size()));
     for (Index t = 0; t < x.cols(); ++t)
-        x.col(t) = embedding_.row(static_cast<Index>(tokens[static_cast<std::size_t>(t)])).transpose();
-    return x;
+        x.col(t) = row(embedding_, static_cast<Index>(tokens[static_cast<std::size_t>(t)]));
+    window_pass pass{project_in_ ? MatrixXf(*project_in_ * x) : std::move(x), {}, nullptr};
+    if (positions_) {
+        const auto start = static_cast<Index>(config_.first_position) + first;
+        if (start + count > positions_->rows())
+            throw nsvd::error(fmt::format("{}: a text of {} tokens, max_position_embeddings is {}",
+                                          (folder_ / "config.json").string(), first + count,
+                                          config_.max_position_embeddings));
+        for (Index t = 0; t < pass.residual.cols(); ++t)
+            pass.residual.col(t) += row(*positions_, start + t % count);
+    }
+    if (config_.rotary) {
+        const auto dim = static_cast<Index>(config_.head_dim);
+        pass.rotation = std::make_shared<const MatrixXf>(
+            config_.rotary->table(dim, first, count, length).replicate(1, sequences));
+    }
+    return pass;
 }
 
 window_pass model::start(std::span<const token> window) const {
-    return {embed(window),
-            {},
-            std::make_shared<MatrixXf>(rotation_table(config_, 0, static_cast<Index>(window.size())))};
+    return embed(window, 1, 0, static_cast<Index>(window.size()));
 }
 
 void model::reach(std::size_t block, site where, block_layers layers, window_pass& pass) const {
+    const auto normalized = [&](const norm& n) {
+        return config_.norm_before ? n.apply(pass.residual) : pass.residual;
+    };
     switch (where) {
         case site::attention:
-            pass.input = rms_norm(pass.residual, norms_[block].attention, config_.rms_norm_eps);
+            pass.input = normalized(norms_[block].attention);
             return;
         case site::attention_output:
             pass.input = attention(block, layers, pass);
             return;
         case site::feed_forward:
-            pass.input = rms_norm(pass.residual, norms_[block].feed_forward, config_.rms_norm_eps);
+            pass.input = normalized(norms_[block].feed_forward);
             return;
         case site::feed_forward_output: {
+            const auto own = layers_of(site::feed_forward, layers);
             const auto size = static_cast<Index>(config_.intermediate_size);
-            const auto [gate, up] = apply_together<2>(layers, projection::gate, pass.input, {size, size});
-            pass.input = silu_times(gate, up);
+            const auto parts = apply_together(own, pass.input, std::vector<Index>(own.size(), size));
+            pass.input = activated(config_.act, parts[0]);
+            if (config_.gated()) pass.input.array() *= parts[1].array();
             return;
         }
     }
 }
 
-void model::leave(site where, block_layers layers, window_pass& pass) const {
-    const auto add = [&](projection which) {
-        pass.residual += layers[static_cast<std::size_t>(which)].apply(pass.input);
-    };
-    if (where == site::attention_output) add(projection::o);
-    if (where == site::feed_forward_output) add(projection::down);
+void model::leave(std::size_t block, site where, block_layers layers, window_pass& pass) const {
+    if (where != site::attention_output && where != site::feed_forward_output) return;
+    pass.residual += layers_of(where, layers).front().apply(pass.input);
+    if (config_.norm_before) return;
+    const auto& own = norms_[block];
+    pass.residual = (where == site::attention_output ? own.attention : own.feed_forward).apply(pass.residual);
 }
 
 MatrixXf model::finish(std::size_t first, window_pass pass, const observer& observe) const {
@@ -189,10 +185,10 @@ MatrixXf model::finish(std::size_t first, window_pass pass, const observer& obse
         for (const site where : all_sites) {
             reach(i, where, block(i), pass);
             if (observe) observe(i, where, pass.input);
-            leave(where, block(i), pass);
+            leave(i, where, block(i), pass);
         }
     }
-    return rms_norm(pass.residual, last_norm_, config_.rms_norm_eps);
+    return last_norm_ ? last_norm_->apply(pass.residual) : std::move(pass.residual);
 }
 
 MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) const {
@@ -201,15 +197,17 @@ MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) co
     if (static_cast<Index>(next.size()) != count * memory.sequences || memory.length + count > capacity)
         throw nsvd::error(fmt::format("{} more tokens for {} sequences of {} in a memory for {} each",
                                       next.size(), memory.sequences, memory.length, capacity));
-    const auto rotation =
-        std::make_shared<MatrixXf>(rotation_table(config_, memory.length, count, memory.sequences));
-    MatrixXf result = finish(0, {embed(next), {}, rotation, &memory});
+    auto pass = embed(next, memory.sequences, memory.length, capacity);
+    pass.memory = &memory;
+    MatrixXf result = finish(0, std::move(pass));
     memory.length += count;
     return result;
 }
 
 MatrixXf model::logits(const Eigen::Ref<const MatrixXf>& hidden) const {
-    return (head_ ? *head_ : embedding_) * hidden;
+    const auto& head = head_ ? *head_ : embedding_;
+    if (project_out_) return head * (*project_out_ * hidden);
+    return head * hidden;
 }
 
 }  // namespace llm

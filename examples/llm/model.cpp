@@ -21,6 +21,10 @@ std::filesystem::path weights_path(const std::filesystem::path& folder) {
     return folder / "model.safetensors";
 }
 
+Eigen::Index index(std::size_t size) {
+    return static_cast<Eigen::Index>(size);
+}
+
 }  // namespace
 
 model::model(std::filesystem::path folder)
@@ -28,67 +32,105 @@ model::model(std::filesystem::path folder)
       config_(read_config(folder_ / "config.json")),
       file_(weights_path(folder_)) {
     const auto& c = config_;
-    const auto index = [](std::size_t size) { return static_cast<Eigen::Index>(size); };
-    const auto hidden = index(c.hidden_size);
+    for (const auto where : all_sites)
+        for (std::size_t part = 0; part < layers_at(where); ++part)
+            places_.push_back({where, part});
+    layers_per_block_ = places_.size();
+    const auto hidden = index(c.hidden_size), features = index(c.embedding_size);
     const auto vocabulary = index(c.vocab_size);
-    embedding_ = read_matrix(file_, "model.embed_tokens.weight", vocabulary, hidden);
-    if (!c.tied_embeddings) head_ = read_matrix(file_, "lm_head.weight", vocabulary, hidden);
-    last_norm_ = read_vector(file_, "model.norm.weight", hidden);
-    if (const auto next = fmt::format("model.layers.{}.input_layernorm.weight", c.blocks);
-        file_.contains(next))
-        fail(file_, next, fmt::format("num_hidden_layers is {} in config.json", c.blocks));
-    for (std::size_t block = 0; block < c.blocks; ++block) {
-        const auto prefix = fmt::format("model.layers.{}.", block);
-        norms_.push_back({read_vector(file_, prefix + "input_layernorm.weight", hidden),
-                          read_vector(file_, prefix + "post_attention_layernorm.weight", hidden)});
-        for (std::size_t p = 0; p < projection_names.size(); ++p) {
-            const auto parts = fusible(static_cast<projection>(p));
-            const bool fused = parts > 1 && contains_layer(file_, fused_name(layers_.size()));
-            auto [rows, cols] = layer_shape(p);
-            for (std::size_t more = 1; fused && more < parts; ++more)
-                rows += layer_shape(p + more).first;
-            const auto name = fused ? fused_name(layers_.size()) : layer_name(layers_.size());
-            auto [layer, type] = read_layer(file_, name, rows, cols);
-            layers_.push_back(std::move(layer));
-            layer_dtypes_.push_back(type);
-            for (std::size_t more = 1; fused && more < parts; ++more, ++p) {
-                if (contains_layer(file_, layer_name(layers_.size())))
-                    fail(file_, layer_name(layers_.size()), fmt::format("is part of {} as well", name));
-                layers_.emplace_back();
-                layer_dtypes_.push_back(type);
-            }
-        }
+    embedding_ = read_matrix(file_, c.names.embedding, vocabulary, features);
+    if (!c.tied_embeddings) head_ = read_matrix(file_, c.names.head, vocabulary, features);
+    if (!c.names.positions.empty())
+        positions_ = read_matrix(file_, c.names.positions,
+                                 index(c.first_position + c.max_position_embeddings), hidden);
+    if (!c.names.project_in.empty()) project_in_ = read_matrix(file_, c.names.project_in, hidden, features);
+    if (!c.names.project_out.empty())
+        project_out_ = read_matrix(file_, c.names.project_out, features, hidden);
+    if (!c.names.last_norm.empty()) last_norm_ = read_norm(c.names.last_norm);
+    read_blocks();
+}
+
+norm model::read_norm(const std::string& name) const {
+    norm n{config_.norms, config_.norm_eps, {}, {}};
+    if (!config_.norm_weights) return n;
+    n.weight = read_vector(file_, name + ".weight", index(config_.hidden_size));
+    if (n.kind == norm_kind::layer) n.bias = read_vector(file_, name + ".bias", index(config_.hidden_size));
+    return n;
+}
+
+void model::read_blocks() {
+    const auto& names = config_.names;
+    const auto beyond = fmt::format("{}.{}.", names.blocks, config_.blocks);
+    for (const auto& tensor : file_.tensors())
+        if (tensor.starts_with(beyond))
+            fail(file_, tensor, fmt::format("num_hidden_layers is {} in config.json", config_.blocks));
+    for (std::size_t block = 0; block < config_.blocks; ++block) {
+        const auto prefix = fmt::format("{}.{}.", names.blocks, block);
+        norms_.push_back(
+            {read_norm(prefix + names.attention_norm), read_norm(prefix + names.feed_forward_norm)});
+        for (const auto where : all_sites)
+            read_linears(where);
     }
 }
 
+// The layers of a site, one by one or as one.
+void model::read_linears(site where) {
+    const std::size_t first = layers_.size(), parts = layers_at(where);
+    const bool fused = parts > 1 && contains_layer(file_, fused_name(first));
+    for (std::size_t i = first; i < first + parts; ++i) {
+        if (fused && i > first) {
+            if (contains_layer(file_, layer_name(i)))
+                fail(file_, layer_name(i), fmt::format("is part of {} as well", fused_name(first)));
+            layers_.emplace_back();
+            layer_dtypes_.push_back(layer_dtypes_.back());
+            continue;
+        }
+        auto [rows, cols] = layer_shape(i);
+        for (std::size_t more = 1; fused && more < parts; ++more)
+            rows += layer_shape(i + more).first;
+        const auto name = fused ? fused_name(i) : layer_name(i);
+        auto [layer, type] = read_layer(file_, name, rows, cols);
+        const auto& key = config_.linears[index_of(where)].bias_key;
+        if (!key.empty() && layer.bias().size() == 0)
+            fail(file_, name + ".bias", fmt::format("is missing: {} is true in config.json", key));
+        layers_.push_back(std::move(layer));
+        layer_dtypes_.push_back(type);
+    }
+}
+
+std::size_t model::fusible(std::size_t i) const {
+    const auto& [input, part] = places_[i % layers_per_block_];
+    return part == 0 ? layers_at(input) : 0;
+}
+
 std::pair<Eigen::Index, Eigen::Index> model::layer_shape(std::size_t i) const {
-    const auto index = [](std::size_t size) { return static_cast<Eigen::Index>(size); };
     const auto hidden = index(config_.hidden_size), intermediate = index(config_.intermediate_size);
     const auto attention = index(config_.heads * config_.head_dim);
-    switch (projection_of(i)) {
-        case projection::q:
-            return {attention, hidden};
-        case projection::k:
-        case projection::v:
-            return {index(config_.key_value_heads * config_.head_dim), hidden};
-        case projection::o:
+    const auto& [input, part] = places_[i % layers_per_block_];
+    switch (input) {
+        case site::attention:
+            return {part == 0 ? attention : index(config_.key_value_heads * config_.head_dim), hidden};
+        case site::attention_output:
             return {hidden, attention};
-        case projection::down:
+        case site::feed_forward_output:
             return {hidden, intermediate};
         default:
             return {intermediate, hidden};
     }
 }
 
+const std::string& model::layer_kind(std::size_t i) const {
+    const auto& [input, part] = places_[i % layers_per_block_];
+    return config_.linears[index_of(input)].names[part];
+}
+
 std::string model::layer_name(std::size_t i) const {
-    return fmt::format("model.layers.{}.{}", i / projection_names.size(),
-                       projection_names[i % projection_names.size()]);
+    return fmt::format("{}.{}.{}", config_.names.blocks, block_of(i), layer_kind(i));
 }
 
 std::string model::fused_name(std::size_t i) const {
-    return fmt::format(
-        "model.layers.{}.{}", i / projection_names.size(),
-        input_site(projection_of(i)) == site::attention ? "self_attn.qkv_proj" : "mlp.gate_up_proj");
+    return fmt::format("{}.{}.{}", config_.names.blocks, block_of(i),
+                       config_.linears[index_of(input_site(i))].fused);
 }
 
 std::size_t model::site_features(std::size_t i) const {

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-/// A LLaMA language model: reading a model folder, and the forward pass.
+/// A language model: reading a model folder, and the forward pass. What differs between architectures is in
+/// the config; here is what they share.
 #pragma once
 
 #include "config.hpp"
 #include "linear.hpp"
+#include "norm.hpp"
+#include "site.hpp"
 #include "tokens.hpp"
 
 #include <nsvd/ext/safetensors.hpp>
 
 #include <Eigen/Core>
 
-#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -18,64 +20,17 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace llm {
 
-/// The seven linear layers of a block, in the order in which they are counted.
-enum class projection { q, k, v, o, gate, up, down };
-inline constexpr std::array<std::string_view, 7> projection_names{
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
-
-/// The four places of a block where linear layers take their input: q, k and v share one, gate and up
-/// another.
-enum class site { attention, attention_output, feed_forward, feed_forward_output };
-inline constexpr std::size_t sites_per_block = 4;
-
-/// Where a linear layer takes its input.
-[[nodiscard]] constexpr site input_site(projection which) {
-    switch (which) {
-        case projection::o:
-            return site::attention_output;
-        case projection::gate:
-        case projection::up:
-            return site::feed_forward;
-        case projection::down:
-            return site::feed_forward_output;
-        default:
-            return site::attention;
-    }
-}
-
-inline constexpr std::array<site, sites_per_block> all_sites{site::attention, site::attention_output,
-                                                             site::feed_forward, site::feed_forward_output};
-
-/// How many layers share the input of this one and follow it, itself among them: 3 for q, 2 for gate. They
-/// can be one fused layer, their outputs one below the other, which stands in the place of the first, and
-/// empty ones in those of the others. 1 for o and down, 0 for layers that follow.
-[[nodiscard]] constexpr std::size_t fusible(projection which) {
-    switch (which) {
-        case projection::q:
-            return 3;
-        case projection::gate:
-            return 2;
-        case projection::o:
-        case projection::down:
-            return 1;
-        default:
-            return 0;
-    }
-}
-
-/// The seven linear layers of a block, in the order of `projection`: the model's own or others in their
-/// place.
+/// The linear layers of a block, in the order of `config::linears`: the model's own or others in their place.
 using block_layers = std::span<const linear>;
 
 /// The keys and values of tokens that have passed (a KV cache), for several sequences of equal length: what
-/// follows them needs to pass alone.
+/// follows them needs to pass alone. Where rotary positions depend on the length of a text (`dynamic`), they
+/// are those of one that fills the memory.
 struct attention_memory {
     /// Room for `capacity` tokens of each sequence.
     attention_memory(const config& shape, std::size_t sequences, std::size_t capacity);
@@ -89,7 +44,7 @@ struct attention_memory {
 struct window_pass {
     Eigen::MatrixXf residual;                         ///< hidden_size × T: the stream that layers add to
     Eigen::MatrixXf input;                            ///< features × T: of the site that was reached last
-    std::shared_ptr<const Eigen::MatrixXf> rotation;  ///< rotary positions, head_dim × T
+    std::shared_ptr<const Eigen::MatrixXf> rotation;  ///< rotary positions, head_dim × T; or none
     attention_memory* memory = nullptr;
 };
 
@@ -112,41 +67,47 @@ public:
     [[nodiscard]] const linear& layer(std::size_t i) const { return layers_[i]; }
     [[nodiscard]] linear& layer(std::size_t i) { return layers_[i]; }
     [[nodiscard]] block_layers block(std::size_t i) const {
-        return block_layers(layers_).subspan(i * projection_names.size(), projection_names.size());
+        return block_layers(layers_).subspan(i * layers_per_block_, layers_per_block_);
     }
+    [[nodiscard]] std::size_t layers_per_block() const { return layers_per_block_; }
+    [[nodiscard]] std::size_t block_of(std::size_t layer) const { return layer / layers_per_block_; }
+    /// Where layer i takes its input.
+    [[nodiscard]] site input_site(std::size_t i) const { return places_[i % layers_per_block_].input; }
+    /// How many layers share the input of layer i and follow it, itself among them: 3 for q, 2 for gate. They
+    /// can be one fused layer, their outputs one below the other, which stands in the place of the first, and
+    /// empty ones in those of the others. 1 for layers that share it with no other, 0 for those that follow.
+    [[nodiscard]] std::size_t fusible(std::size_t i) const;
     /// Rows and columns of layer i, fused or not.
     [[nodiscard]] std::pair<Eigen::Index, Eigen::Index> layer_shape(std::size_t i) const;
+    /// Name of layer i within its block, for example "self_attn.q_proj".
+    [[nodiscard]] const std::string& layer_kind(std::size_t i) const;
     /// Name of layer i without ".weight", for example "model.layers.0.self_attn.q_proj".
     [[nodiscard]] std::string layer_name(std::size_t i) const;
     /// Name of the fused layer that stands in the place of layer i: "….self_attn.qkv_proj",
     /// "….mlp.gate_up_proj".
     [[nodiscard]] std::string fused_name(std::size_t i) const;
     /// Whether layer i is a fused one, and whether it is part of the fused one before it.
-    [[nodiscard]] bool is_fused(std::size_t i) const {
-        return fusible(projection_of(i)) > 1 && layers_[i + 1].cols() == 0;
-    }
+    [[nodiscard]] bool is_fused(std::size_t i) const { return fusible(i) > 1 && layers_[i + 1].cols() == 0; }
     [[nodiscard]] bool is_within_fused(std::size_t i) const { return layers_[i].cols() == 0; }
-    [[nodiscard]] static projection projection_of(std::size_t layer) {
-        return static_cast<projection>(layer % projection_names.size());
-    }
     /// The type in which the file stores layer i.
     [[nodiscard]] nsvd::safetensors::dtype layer_dtype(std::size_t i) const { return layer_dtypes_[i]; }
 
     [[nodiscard]] std::size_t sites() const { return config_.blocks * sites_per_block; }
     [[nodiscard]] static std::size_t site_index(std::size_t block, site where) {
-        return block * sites_per_block + static_cast<std::size_t>(where);
+        return block * sites_per_block + index_of(where);
     }
     [[nodiscard]] std::size_t site_index(std::size_t layer) const {
-        return site_index(layer / projection_names.size(), input_site(projection_of(layer)));
+        return site_index(block_of(layer), input_site(layer));
     }
     /// Features of calibration site `i`.
     [[nodiscard]] std::size_t site_features(std::size_t i) const;
 
     // A window passes a block site by site: `reach` gives the input of the site's linear layers, `leave` adds
-    // what they write to the residual stream. `layers` are those of the block.
+    // what they write to the residual stream. `layers` are those of the block. Throws nsvd::error for more
+    // tokens than there are learned positions.
     [[nodiscard]] window_pass start(std::span<const token> window) const;
     void reach(std::size_t block, site where, block_layers layers, window_pass& pass) const;
-    void leave(site where, block_layers layers, window_pass& pass) const;
+    void leave(std::size_t block, site where, block_layers layers, window_pass& pass) const;
     /// Takes a window that stands before block `first` through the rest of the model: hidden_size × T.
     [[nodiscard]] Eigen::MatrixXf finish(std::size_t first, window_pass pass,
                                          const observer& observe = {}) const;
@@ -157,7 +118,7 @@ public:
         return finish(0, start(window), observe);
     }
     /// The same for the next tokens, equally many for each sequence and one sequence after the other; they
-    /// are added to `memory`. Throws nsvd::error where that has no room.
+    /// are added to `memory`. Throws nsvd::error where that, or the learned positions, have no room.
     [[nodiscard]] Eigen::MatrixXf hidden(std::span<const token> next, attention_memory& memory) const;
     /// Logits (vocab_size × T) of hidden states.
     [[nodiscard]] Eigen::MatrixXf logits(const Eigen::Ref<const Eigen::MatrixXf>& hidden) const;
@@ -167,21 +128,39 @@ public:
     }
 
 private:
+    /// Of a linear layer within its block.
+    struct place {
+        site input;
+        std::size_t part;  // counted among those of the same input
+    };
     struct block_norms {
-        Eigen::VectorXf attention, feed_forward;
+        norm attention, feed_forward;
     };
 
+    [[nodiscard]] std::size_t layers_at(site where) const {
+        return config_.linears[index_of(where)].names.size();
+    }
+    void read_blocks();
+    void read_linears(site where);
+    [[nodiscard]] norm read_norm(const std::string& name) const;
+    [[nodiscard]] block_layers layers_of(site where, block_layers layers) const;
     [[nodiscard]] Eigen::MatrixXf attention(std::size_t block, block_layers layers,
                                             const window_pass& pass) const;
-    [[nodiscard]] Eigen::MatrixXf embed(std::span<const token> tokens) const;
+    /// The tokens of each sequence from position `first` on, in texts of `length` in all.
+    [[nodiscard]] window_pass embed(std::span<const token> tokens, Eigen::Index sequences, Eigen::Index first,
+                                    Eigen::Index length) const;
 
     std::filesystem::path folder_;
     config config_;
     nsvd::safetensors::file file_;
-    Eigen::MatrixXf embedding_;            // vocab_size × hidden_size
-    std::optional<Eigen::MatrixXf> head_;  // the same shape, unless tied
+    std::vector<place> places_;
+    std::size_t layers_per_block_ = 0;
+    Eigen::MatrixXf embedding_;                 // vocab_size × embedding_size
+    std::optional<Eigen::MatrixXf> head_;       // the same shape, unless tied
+    std::optional<Eigen::MatrixXf> positions_;  // a row each
+    std::optional<Eigen::MatrixXf> project_in_, project_out_;
     std::vector<block_norms> norms_;
-    Eigen::VectorXf last_norm_;
+    std::optional<norm> last_norm_;
     std::vector<linear> layers_;
     std::vector<nsvd::safetensors::dtype> layer_dtypes_;
 };

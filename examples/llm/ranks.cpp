@@ -160,12 +160,11 @@ std::vector<std::optional<Eigen::Index>> choose_ranks(const model& m, const std:
     for (std::size_t i = 0; i < units.size(); ++i) {
         if (item_size(m, units[i].layers.front()) != item)
             throw nsvd::error("layers of different types: only uniform plain factors are possible");
-        const auto which = model::projection_of(units[i].layers.front());
         layers.push_back({.name = units[i].name,
                           .shape = units[i].shape,
                           .storage = r.storage,
                           .keep_dense = keep_dense[i],
-                          .group = std::string(projection_names[static_cast<std::size_t>(which)])});
+                          .group = m.layer_kind(units[i].layers.front())});
     }
     if (r.ranks == rank_rule::sensitivity) return by_sensitivity(layers, budget, evidence.effects());
     const auto& spectra = evidence.spectra();

@@ -64,7 +64,7 @@ void write_weights(const model& m, const fs::path& path) {
     // Which layers a tensor of the source is replaced by: its own, or all that were fused there.
     std::map<std::string, std::pair<std::size_t, std::size_t>> layers;
     for (std::size_t i = 0; i < m.layers(); ++i) {
-        const auto parts = fusible(model::projection_of(i));
+        const auto parts = m.fusible(i);
         for (const auto part : layer_parts) {
             layers.emplace(fmt::format("{}.{}", m.layer_name(i), part), std::pair(i, std::size_t{1}));
             if (parts > 1) layers.emplace(fmt::format("{}.{}", m.fused_name(i), part), std::pair(i, parts));

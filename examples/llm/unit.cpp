@@ -9,7 +9,7 @@ std::vector<unit> units_of(const model& m, bool joint) {
     std::vector<unit> units;
     for (std::size_t i = 0; i < m.layers(); ++i) {
         const auto& layer = m.layer(i);
-        if (joint && fusible(model::projection_of(i)) == 0) {
+        if (joint && m.fusible(i) == 0) {
             units.back().layers.push_back(i);
             units.back().shape.rows += layer.rows();
             units.back().name = m.fused_name(units.back().layers.front());
