@@ -125,10 +125,10 @@ TEST_CASE("config.json: what can't be right is an error naming the key", "[llm]"
     CHECK(message(good).empty());
     const std::vector<std::pair<const char*, nlohmann::json>> wrong{
         {"model_type", "gpt2"},
-        {"hidden_act", "gelu"},
-        {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}},
-        {"attention_bias", true},
-        {"mlp_bias", true},
+        {"hidden_act", "tanh"},
+        {"rope_scaling", "linear"},
+        {"attention_bias", 1},
+        {"quantization_config", {{"bits", 4}}},
         {"hidden_size", 0},
         {"hidden_size", -16},
         {"hidden_size", 16.5},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A second LLaMA: plain loops in double, token by token, nothing shared with the application; and random
-// models.
+// A second LLaMA, and what its heirs add: plain loops in double, token by token, nothing shared with the
+// application; and random models.
 #pragma once
 
 #include <nsvd/ext/safetensors.hpp>
@@ -24,6 +24,9 @@ struct random_model {
     bool tied = false, explicit_head_dim = false, biased = false;
     nsvd::safetensors::dtype dtype = nsvd::safetensors::dtype::F32;
     unsigned seed = 1;
+    std::string model_type = "llama";
+    bool biased_inputs = false;                         // q, k and v alone
+    nlohmann::json changes = nlohmann::json::object();  // of config.json
 
     /// Writes config.json and model.safetensors.
     void write_to(const std::filesystem::path& folder) const {
@@ -51,7 +54,9 @@ struct random_model {
             add(block + "post_attention_layernorm.weight", hidden, 1, 1, 0.2);
             const auto layer = [&](const std::string& name, std::size_t m, std::size_t n) {
                 linear(block + name + ".weight", m, n);
-                if (biased) add(block + name + ".bias", m, 1, 0, 0.5);
+                const bool input =
+                    name.find("q_proj") + 1 || name.find("k_proj") + 1 || name.find("v_proj") + 1;
+                if (biased || (biased_inputs && input)) add(block + name + ".bias", m, 1, 0, 0.5);
             };
             layer("self_attn.q_proj", heads * head_dim, hidden);
             layer("self_attn.k_proj", kv_heads * head_dim, hidden);
@@ -63,12 +68,13 @@ struct random_model {
         }
         nsvd::safetensors::write(folder / "model.safetensors", tensors, {{"format", "pt"}});
         nlohmann::json config{
-            {"model_type", "llama"},      {"hidden_act", "silu"},          {"hidden_size", hidden},
+            {"model_type", model_type},   {"hidden_act", "silu"},          {"hidden_size", hidden},
             {"intermediate_size", inter}, {"num_hidden_layers", blocks},   {"num_attention_heads", heads},
             {"vocab_size", vocab},        {"max_position_embeddings", 64}, {"rms_norm_eps", eps},
             {"rope_theta", theta},        {"tie_word_embeddings", tied},   {"num_key_value_heads", kv_heads},
             {"rope_scaling", nullptr}};
         if (explicit_head_dim) config["head_dim"] = head_dim;
+        config.update(changes);
         std::ofstream(folder / "config.json") << config;
     }
 
@@ -114,12 +120,28 @@ inline std::vector<double> naive_norm(const std::vector<double>& x, const naive_
     return y;
 }
 
-inline void naive_rotate(std::vector<double>& x, std::size_t dim, std::size_t position, double theta) {
+/// Rotary frequencies and the factor of cos and sin, where they are not the plain ones; and how many tokens
+/// attention sees in each block, where it does not see all.
+struct naive_variant {
+    std::vector<double> frequencies;
+    double scale = 1;
+    std::vector<std::size_t> windows;
+};
+
+/// theta^(−2i/d).
+inline std::vector<double> naive_frequencies(double theta, std::size_t dim) {
+    std::vector<double> f;
+    for (std::size_t i = 0; i < dim / 2; ++i)
+        f.push_back(1 / std::pow(theta, 2 * static_cast<double>(i) / static_cast<double>(dim)));
+    return f;
+}
+
+inline void naive_rotate(std::vector<double>& x, std::size_t position, const naive_variant& how) {
+    const std::size_t dim = 2 * how.frequencies.size();
     for (std::size_t head = 0; head < x.size(); head += dim) {
         for (std::size_t i = 0; i < dim / 2; ++i) {
-            const double angle = static_cast<double>(position) /
-                                 std::pow(theta, 2 * static_cast<double>(i) / static_cast<double>(dim));
-            const double a = x[head + i], b = x[head + i + dim / 2];
+            const double angle = static_cast<double>(position) * how.frequencies[i];
+            const double a = how.scale * x[head + i], b = how.scale * x[head + i + dim / 2];
             x[head + i] = a * std::cos(angle) - b * std::sin(angle);
             x[head + i + dim / 2] = b * std::cos(angle) + a * std::sin(angle);
         }
@@ -129,7 +151,10 @@ inline void naive_rotate(std::vector<double>& x, std::size_t dim, std::size_t po
 /// Logits of every position.
 inline std::vector<std::vector<double>> naive_forward(const random_model& m,
                                                       const std::filesystem::path& folder,
-                                                      const std::vector<std::uint32_t>& tokens) {
+                                                      const std::vector<std::uint32_t>& tokens,
+                                                      naive_variant how = {}) {
+    if (how.frequencies.empty()) how.frequencies = naive_frequencies(m.theta, m.head_dim);
+    if (how.windows.empty()) how.windows.assign(m.blocks, tokens.size());
     const nsvd::safetensors::file file(folder / "model.safetensors");
     const auto weight = [&](const std::string& name) {
         auto w = naive_read(file, name + ".weight");
@@ -159,19 +184,20 @@ inline std::vector<std::vector<double>> naive_forward(const random_model& m,
             auto& x = states[t];
             const auto normed = naive_norm(x, norm1, m.eps);
             auto q = wq * normed;
-            naive_rotate(q, m.head_dim, t, m.theta);
-            naive_rotate(keys.emplace_back(wk * normed), m.head_dim, t, m.theta);
+            naive_rotate(q, t, how);
+            naive_rotate(keys.emplace_back(wk * normed), t, how);
             values.push_back(wv * normed);
             std::vector<double> mixed(m.heads * m.head_dim, 0.0);
             for (std::size_t h = 0; h < m.heads; ++h) {
                 const auto kv = h / (m.heads / m.kv_heads) * m.head_dim;
-                std::vector<double> p;
+                std::vector<double> p(t + 1);
                 double total = 0;
                 for (std::size_t s = 0; s <= t; ++s) {
+                    if (s + how.windows[b] <= t) continue;
                     double dot = 0;
                     for (std::size_t i = 0; i < m.head_dim; ++i)
                         dot += q[h * m.head_dim + i] * keys[s][kv + i];
-                    total += p.emplace_back(std::exp(dot / std::sqrt(static_cast<double>(m.head_dim))));
+                    total += p[s] = std::exp(dot / std::sqrt(static_cast<double>(m.head_dim)));
                 }
                 for (std::size_t s = 0; s <= t; ++s)
                     for (std::size_t i = 0; i < m.head_dim; ++i)
