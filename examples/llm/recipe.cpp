@@ -28,11 +28,12 @@ constexpr std::array<entry<rank_rule>, 6> rank_rules{{{"uniform", rank_rule::uni
                                                       {"sensitivity", rank_rule::sensitivity},
                                                       {"measured", rank_rule::measured}}};
 
-constexpr std::array<entry<bool recipe::*>, 5> switches{{{"anchored", &recipe::anchored},
+constexpr std::array<entry<bool recipe::*>, 6> switches{{{"anchored", &recipe::anchored},
                                                          {"bias", &recipe::bias},
                                                          {"joint", &recipe::joint},
                                                          {"own-text", &recipe::own_text},
-                                                         {"tuned", &recipe::tuned}}};
+                                                         {"tuned", &recipe::tuned},
+                                                         {"tuned-once", &recipe::tuned_once}}};
 
 template <class Table>
 std::vector<std::string_view> names_of(const Table& table) {
