@@ -129,7 +129,7 @@ void run_compare(const arguments& a) {
         names.push_back(options.recipes.back().name);
     }
     check_distinct(names, "--methods");
-    if (!a.against.empty()) options.reference = a.against;
+    if (!a.against.empty()) options.reference = recipe_of(a, a.against).name;
     if (!a.in_domain.empty()) {
         options.in_domain = a.in_domain;
         if (std::none_of(options.texts.begin(), options.texts.end(),
