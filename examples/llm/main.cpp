@@ -139,7 +139,7 @@ void run_compare(const arguments& a) {
     for (const auto& r : options.recipes)
         names.push_back(r.name);
     check_distinct(names, "--methods");
-    if (!a.against.empty()) options.reference = a.against;
+    if (!a.against.empty()) options.reference = recipe_of(a, a.against).name;
     if (!a.in_domain.empty()) {
         options.in_domain = a.in_domain;
         if (std::none_of(options.texts.begin(), options.texts.end(),

@@ -49,11 +49,12 @@ model::model(std::filesystem::path folder)
                 rows += layer_shape(p + more).first;
             const auto name = fused ? fused_name(layers_.size()) : layer_name(layers_.size());
             auto [layer, type] = read_layer(file_, name, rows, cols);
+            for (std::size_t part = 0; fused && part < parts; ++part)
+                if (const auto own = layer_name(layers_.size() + part); contains_layer(file_, own))
+                    fail(file_, own, fmt::format("is part of {} as well", name));
             layers_.push_back(std::move(layer));
             layer_dtypes_.push_back(type);
             for (std::size_t more = 1; fused && more < parts; ++more, ++p) {
-                if (contains_layer(file_, layer_name(layers_.size())))
-                    fail(file_, layer_name(layers_.size()), fmt::format("is part of {} as well", name));
                 layers_.emplace_back();
                 layer_dtypes_.push_back(type);
             }
