@@ -176,7 +176,7 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
                                              const std::vector<std::optional<Eigen::Index>>& ranks,
                                              const calibrated& calib) {
     std::vector<method_options> options(units.size(), options_of(r));
-    if (!r.tuned) return options;
+    if (!r.tuned && !r.tuned_once) return options;
     if (input_.held_out.empty())
         throw nsvd::error(fmt::format("{}: a tuned recipe wants a second text: --tune FILE", r.name));
     if (!r.how->whitening) throw nsvd::error(fmt::format("{}: plain SVD has nothing to tune", r.name));
@@ -195,20 +195,26 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     });
     bar_.label("tuning");
     bar_.expect(units.size());
+    std::vector<std::vector<double>> losses(units.size());  // empty for layers that stay dense
     parallel_for(units.size(), input_.threads, [&](std::size_t i) {
         if (ranks[i]) {
             const auto& held_out = (*held_out_)[model_.site_index(units[i].layers.front())];
-            const auto losses = named(units[i], [&] {
+            losses[i] = named(units[i], [&] {
                 return nsvd::held_out_losses(weight_of(units[i], originals_), inputs_of(units[i], calib),
                                              held_out, *ranks[i], grid);
             });
-            const auto& best = grid[nsvd::best_tuning(losses)];
-            options[i].share = best.share;
-            options[i].blend = best.blend;
-            options[i].alpha = best.alpha;
         }
         bar_.step();
     });
+    std::vector<std::vector<double>> all = losses;
+    std::erase_if(all, [](const auto& of_unit) { return of_unit.empty(); });
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        if (losses[i].empty()) continue;
+        const auto& best = grid[r.tuned_once ? nsvd::best_tuning(all) : nsvd::best_tuning(losses[i])];
+        options[i].share = best.share;
+        options[i].blend = best.blend;
+        options[i].alpha = best.alpha;
+    }
     return options;
 }
 

@@ -99,11 +99,20 @@ llm::recipe recipe_of(const arguments& a, const std::string& name) {
     base.bias = a.bias;
     base.joint = a.joint;
     base.own_text = a.own_text;
-    base.tuned = !a.tune.empty();
     auto result = llm::parse_recipe(name, base);
     if (!a.storage.empty()) result.storage = llm::find_storage(a.storage);
     if (!a.allocation.empty()) result.ranks = llm::find_rank_rule(a.allocation);
     return llm::named(result);
+}
+
+/// A second text is for the recipes that are tuned by name; for all where none is.
+void tune_all(std::vector<llm::recipe>& recipes, const arguments& a) {
+    const auto is_tuned = [](const llm::recipe& r) { return r.tuned || r.tuned_once; };
+    if (a.tune.empty() || std::any_of(recipes.begin(), recipes.end(), is_tuned)) return;
+    for (auto& r : recipes) {
+        r.tuned = true;
+        r = llm::named(r);
+    }
 }
 
 void run_compare(const arguments& a) {
@@ -123,13 +132,14 @@ void run_compare(const arguments& a) {
                                  .threads = a.threads};
     std::for_each(a.compressions.begin(), a.compressions.end(), check_compression);
     check_distinct(a.compressions, "--compression");
-    std::vector<std::string> names;
-    for (const auto& name : a.methods) {
+    for (const auto& name : a.methods)
         options.recipes.push_back(recipe_of(a, name));
-        names.push_back(options.recipes.back().name);
-    }
+    tune_all(options.recipes, a);
+    std::vector<std::string> names;
+    for (const auto& r : options.recipes)
+        names.push_back(r.name);
     check_distinct(names, "--methods");
-    if (!a.against.empty()) options.reference = a.against;
+    if (!a.against.empty()) options.reference = recipe_of(a, a.against).name;
     if (!a.in_domain.empty()) {
         options.in_domain = a.in_domain;
         if (std::none_of(options.texts.begin(), options.texts.end(),
@@ -160,7 +170,9 @@ json to_json(const llm::layer_record& layer) {
 
 void run_compress(const arguments& a) {
     check_compression(a.compression);
-    auto recipe = recipe_of(a, a.method);
+    std::vector<llm::recipe> recipes{recipe_of(a, a.method)};
+    tune_all(recipes, a);
+    auto& recipe = recipes.front();
     recipe.compression = a.compression;
     const llm::output json_out(a.json);
     llm::model model(a.model);
@@ -299,7 +311,7 @@ void add_calibration(CLI::App& command, arguments& a) {
     command.add_option("--storage", a.storage, "plain or pivoted factors (default: the method's own)");
     command.add_option("--allocation", a.allocation,
                        "ranks: uniform, greedy, effective-rank, loss-group, sensitivity, measured");
-    command.add_option("--tune", a.tune, "second text: choose share and blend of each layer on it");
+    command.add_option("--tune", a.tune, "second text, on which share and blend of each layer are chosen");
     command.add_flag("--anchored", a.anchored, "layer after layer, on the inputs compressed ones give");
     command.add_option("--epsilon", a.epsilon, "of --anchored: weight of the weights' own error")
         ->capture_default_str();
@@ -328,17 +340,22 @@ void declare(CLI::App& app, arguments& a) {
     for (const auto& method : llm::methods)
         a.methods.emplace_back(method.name);
     compare
-        ->add_option(
-            "--methods", a.methods,
-            "METHOD[+FEATURE...]: the methods of the default or best, and features named as the values "
-            "and flags of --storage, --allocation, --anchored, --bias, --joint, --own-text, tuned")
+        ->add_option("--methods", a.methods,
+                     "METHOD[+FEATURE...]: one of the methods or best, and features: the values of --storage "
+                     "and --allocation, anchored, bias, joint, own-text, tuned, tuned-once")
         ->capture_default_str()
         ->delimiter(',');
     compare->add_option("--against", a.against, "method that the others are measured against");
     compare->add_option("--in-domain", a.in_domain,
                         "text of the calibration's kind, left out of the average");
     compare->add_option("--html", a.html, "write the table and its plots as a page");
+    const auto about_best = fmt::format(
+        "best is {}: more rank for the same bytes, ranks by what each layer alone does to the predictions, "
+        "layers made for the inputs that compressed ones give, statistics of text the model writes itself. "
+        "docs/ablation.md has the figures.\n\n",
+        llm::best_recipe);
     compare->footer(
+        about_best +
         "Example: nsvd-llm compare --model DIR --calibration calibration.txt --text news=news.txt "
         "--compression 0.2,0.3 --methods asvd-1,nsvd-1,nsvd-1+pivoted+greedy,best");
     compare->callback([&a] { run_compare(a); });
@@ -354,9 +371,9 @@ void declare(CLI::App& app, arguments& a) {
         ->required();
     compress->add_option("--output", a.output, "folder to write")->required();
     compress->add_flag("--force", a.force, "write into a folder that is not empty");
-    compress->footer(
-        "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
-        "--method best --output DIR-30");
+    compress->footer(about_best +
+                     "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
+                     "--method best --output DIR-30");
     compress->callback([&a] { run_compress(a); });
 
     auto* evaluate = app.add_subcommand("evaluate", "perplexity of a model folder, dense or compressed");

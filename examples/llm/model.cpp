@@ -73,29 +73,35 @@ void model::read_blocks() {
     }
 }
 
-// The layers of a site, one by one or as one.
+void model::read_linear(const std::string& name, Eigen::Index rows, Eigen::Index cols,
+                        const std::string& bias_key) {
+    auto [layer, type] = read_layer(file_, name, rows, cols);
+    if (!bias_key.empty() && layer.bias().size() == 0)
+        fail(file_, name + ".bias", fmt::format("is missing: {} is true in config.json", bias_key));
+    layers_.push_back(std::move(layer));
+    layer_dtypes_.push_back(type);
+}
+
 void model::read_linears(site where) {
     const std::size_t first = layers_.size(), parts = layers_at(where);
-    const bool fused = parts > 1 && contains_layer(file_, fused_name(first));
-    for (std::size_t i = first; i < first + parts; ++i) {
-        if (fused && i > first) {
-            if (contains_layer(file_, layer_name(i)))
-                fail(file_, layer_name(i), fmt::format("is part of {} as well", fused_name(first)));
-            layers_.emplace_back();
-            layer_dtypes_.push_back(layer_dtypes_.back());
-            continue;
+    const auto& bias_key = config_.linears[index_of(where)].bias_key;
+    if (parts == 1 || !contains_layer(file_, fused_name(first))) {
+        for (std::size_t i = first; i < first + parts; ++i) {
+            const auto [rows, cols] = layer_shape(i);
+            read_linear(layer_name(i), rows, cols, bias_key);
         }
-        auto [rows, cols] = layer_shape(i);
-        for (std::size_t more = 1; fused && more < parts; ++more)
-            rows += layer_shape(i + more).first;
-        const auto name = fused ? fused_name(i) : layer_name(i);
-        auto [layer, type] = read_layer(file_, name, rows, cols);
-        const auto& key = config_.linears[index_of(where)].bias_key;
-        if (!key.empty() && layer.bias().size() == 0)
-            fail(file_, name + ".bias", fmt::format("is missing: {} is true in config.json", key));
-        layers_.push_back(std::move(layer));
-        layer_dtypes_.push_back(type);
+        return;
     }
+    const auto name = fused_name(first);
+    Eigen::Index rows = 0;
+    for (std::size_t i = first; i < first + parts; ++i)
+        rows += layer_shape(i).first;
+    read_linear(name, rows, layer_shape(first).second, bias_key);
+    for (std::size_t i = first; i < first + parts; ++i)
+        if (contains_layer(file_, layer_name(i)))
+            fail(file_, layer_name(i), fmt::format("is part of {} as well", name));
+    layers_.resize(first + parts);
+    layer_dtypes_.resize(first + parts, layer_dtypes_.back());
 }
 
 std::size_t model::fusible(std::size_t i) const {

@@ -141,7 +141,10 @@ private:
         return config_.linears[index_of(where)].names.size();
     }
     void read_blocks();
+    /// The layers of a site of the next block, one by one or as one.
     void read_linears(site where);
+    void read_linear(const std::string& name, Eigen::Index rows, Eigen::Index cols,
+                     const std::string& bias_key);
     [[nodiscard]] norm read_norm(const std::string& name) const;
     [[nodiscard]] block_layers layers_of(site where, block_layers layers) const;
     [[nodiscard]] Eigen::MatrixXf attention(std::size_t block, block_layers layers,

@@ -29,6 +29,15 @@ std::int64_t bias_bytes(const model& m) {
     return bytes;
 }
 
+/// The rank of nsvd::compression, with the layer's name in front of its errors.
+Eigen::Index uniform_rank(const std::string& name, const nsvd::shape& shape, double compression) {
+    try {
+        return nsvd::compression{compression}(shape);
+    } catch (const nsvd::error& e) {
+        throw nsvd::error(fmt::format("layer {}: {}", name, e.what()));
+    }
+}
+
 /// Perplexity against rank, between measured ranks by straight lines.
 class sensitivity_curve {
 public:
@@ -122,9 +131,10 @@ std::int64_t byte_budget(const model& m, double compression) {
     std::int64_t bytes = 0;
     for (std::size_t i = 0; i < m.layers(); ++i) {
         const auto shape = shape_of(m, i);
-        const auto numbers = compression == 0 ? shape.rows * shape.cols
-                                              : nsvd::stored_numbers(nsvd::storage::plain, shape,
-                                                                     nsvd::compression{compression}(shape));
+        const auto numbers = compression == 0
+                                 ? shape.rows * shape.cols
+                                 : nsvd::stored_numbers(nsvd::storage::plain, shape,
+                                                        uniform_rank(m.layer_name(i), shape, compression));
         bytes += item_size(m, i) * numbers;
     }
     return bytes;
@@ -148,7 +158,7 @@ std::vector<std::optional<Eigen::Index>> choose_ranks(const model& m, const std:
     if (r.ranks == rank_rule::uniform && r.storage == nsvd::storage::plain && !r.joint && !r.bias &&
         !any_dense) {
         for (std::size_t i = 0; i < units.size(); ++i)
-            ranks[i] = nsvd::compression{r.compression}(units[i].shape);
+            ranks[i] = uniform_rank(units[i].name, units[i].shape, r.compression);
         return ranks;
     }
     const bool pivoted = r.storage == nsvd::storage::pivoted;
@@ -167,6 +177,13 @@ std::vector<std::optional<Eigen::Index>> choose_ranks(const model& m, const std:
                           .group = m.layer_kind(units[i].layers.front())});
     }
     if (r.ranks == rank_rule::sensitivity) return by_sensitivity(layers, budget, evidence.effects());
+    if (r.ranks == rank_rule::uniform) {
+        // Any losses that descend: the rule goes by numbers alone.
+        for (auto& layer : layers)
+            for (auto k = layer.shape.full_rank(); k >= 0; --k)
+                layer.losses.push_back(static_cast<double>(k));
+        return nsvd::allocate(layers, budget, rule_of(r.ranks)).ranks;
+    }
     const auto& spectra = evidence.spectra();
     for (std::size_t i = 0; i < units.size(); ++i) {
         layers[i].spectrum = {.leading = {spectra[i].data(), static_cast<std::size_t>(spectra[i].size())}};

@@ -28,11 +28,12 @@ constexpr std::array<entry<rank_rule>, 6> rank_rules{{{"uniform", rank_rule::uni
                                                       {"sensitivity", rank_rule::sensitivity},
                                                       {"measured", rank_rule::measured}}};
 
-constexpr std::array<entry<bool recipe::*>, 5> switches{{{"anchored", &recipe::anchored},
+constexpr std::array<entry<bool recipe::*>, 6> switches{{{"anchored", &recipe::anchored},
                                                          {"bias", &recipe::bias},
                                                          {"joint", &recipe::joint},
                                                          {"own-text", &recipe::own_text},
-                                                         {"tuned", &recipe::tuned}}};
+                                                         {"tuned", &recipe::tuned},
+                                                         {"tuned-once", &recipe::tuned_once}}};
 
 template <class Table>
 std::vector<std::string_view> names_of(const Table& table) {
@@ -82,16 +83,15 @@ std::vector<std::string_view> features_of(const recipe& r) {
 }
 
 void parse_into(recipe& r, std::string_view text) {
-    for (bool first = true; first || !text.empty(); first = false) {
-        const auto end = std::min(text.find('+'), text.size());
-        const auto part = text.substr(0, end);
-        text.remove_prefix(std::min(end + 1, text.size()));
-        if (!first)
-            add_feature(r, part);
-        else if (part == "best")
-            parse_into(r, best_recipe);
-        else
-            r.how = &find_method(part);
+    const auto end = std::min(text.find('+'), text.size());
+    if (const auto name = text.substr(0, end); name == "best")
+        parse_into(r, best_recipe);
+    else
+        r.how = &find_method(name);
+    for (auto plus = end; plus < text.size();) {
+        const auto next = std::min(text.find('+', plus + 1), text.size());
+        add_feature(r, text.substr(plus + 1, next - plus - 1));
+        plus = next;
     }
 }
 

@@ -35,7 +35,8 @@ struct recipe {
     bool joint = false;     ///< q, k, v as one layer, gate and up as one layer
     bool own_text = false;  ///< calibrated on windows that the model writes itself and on random ones as well
     bool tuned = false;     ///< share and blend of each layer by a second, held-out calibration
-    double epsilon = 0.05;  ///< of the anchored regression
+    bool tuned_once = false;  ///< the same, one choice for all layers
+    double epsilon = 0.05;    ///< of the anchored regression
 };
 
 /// The preset `best`: ASVD-I in pivoted storage, ranks by measured divergences, anchored, calibrated on text
@@ -43,8 +44,8 @@ struct recipe {
 inline constexpr std::string_view best_recipe = "asvd-1+pivoted+measured+anchored+own-text";
 
 /// METHOD[+FEATURE…]: a method (methods.hpp) or `best`, and any of the features pivoted, greedy,
-/// effective-rank, loss-group, sensitivity, measured, anchored, bias, joint, own-text, tuned; on top of what
-/// `base` has. Throws nsvd::error, with the known names, for any other.
+/// effective-rank, loss-group, sensitivity, measured, anchored, bias, joint, own-text, tuned, tuned-once; on
+/// top of what `base` has. Throws nsvd::error, with the known names, for any other.
 [[nodiscard]] recipe parse_recipe(std::string_view text, const recipe& base = {});
 
 /// The same recipe with the name and label that its method and features give it.

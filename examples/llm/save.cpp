@@ -59,6 +59,23 @@ fs::path normal(const fs::path& path) {
 /// Files that may hold the dense weights once more.
 const std::set<std::string> weight_endings{".safetensors", ".bin", ".pt", ".pth", ".h5", ".onnx", ".gguf"};
 
+/// Throws unless every layer is there, by itself or in a fused one: a folder without could not be read.
+void check_layers(const model& m) {
+    for (std::size_t first = 0, count = 0; first < m.layers(); first += count) {
+        count = m.is_fused(first) ? m.fusible(first) : 1;
+        Eigen::Index rows = 0;
+        bool apart = false;
+        for (std::size_t i = first; i < first + count; ++i) {
+            rows += m.layer_shape(i).first;
+            apart = apart || (i > first && !m.is_within_fused(i));
+        }
+        if (m.layer(first).rows() != rows || apart)
+            throw nsvd::error(fmt::format("layer {}: has {} rows of {}, cannot be written",
+                                          count > 1 ? m.fused_name(first) : m.layer_name(first),
+                                          m.layer(first).rows(), rows));
+    }
+}
+
 void write_weights(const model& m, const fs::path& path) {
     namespace safetensors = nsvd::safetensors;
     // Which layers a tensor of the source is replaced by: its own, or all that were fused there.
@@ -117,6 +134,7 @@ void check_output(const model& m, const fs::path& output, bool force) {
 
 void save_model(const model& m, const fs::path& output, const nlohmann::ordered_json& about, bool force) {
     check_output(m, output, force);
+    check_layers(m);
     try {
         save(m, normal(output), about);
     } catch (const fs::filesystem_error& e) {

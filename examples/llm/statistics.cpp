@@ -44,7 +44,7 @@ double inflation(const comparison& c, const comparison_row& row) {
 }
 
 bool within_error(const improvement& gain) {
-    return std::abs(gain.value) <= 2 * gain.standard_error;
+    return std::isfinite(gain.value) && std::abs(gain.value) <= 2 * gain.standard_error;
 }
 
 mean_and_error mean_of(std::span<const double> values) {

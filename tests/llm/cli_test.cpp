@@ -112,6 +112,116 @@ TEST_CASE("nsvd-llm: compare, compress and evaluate agree", "[llm][cli]") {
     CHECK(first.at("texts").at("a").at("perplexity") == nlohmann::json::parse(alone.out).at("perplexity"));
 }
 
+TEST_CASE("nsvd-llm: compress takes features by name and by flag", "[llm][cli]") {
+    const workplace w;
+    const std::string common =
+        "compress --model model --calibration text.txt --context 20 --windows 20 --compression 0.3 "
+        "--output small --force --json c.json ";
+    const std::int64_t dense = 4 * (2 * (2 * 16 * 16 + 2 * 8 * 16 + 3 * 24 * 16));
+    const std::vector<std::pair<std::string, std::string>> cases{
+        {"--method best", "best"},
+        {"--method best --storage plain", "asvd-1+measured+anchored+own-text"},
+        {"--method asvd-1 --storage pivoted", "asvd-1+pivoted"},
+        {"--method asvd-1+pivoted --storage plain", "asvd-1"},
+        {"--method asvd-1+greedy --allocation uniform", "asvd-1"},
+        {"--method asvd-1 --allocation greedy", "asvd-1+greedy"},
+        {"--method svd --allocation effective-rank", "svd+effective-rank"},
+        {"--method nsvd-1 --allocation loss-group", "nsvd-1+loss-group"},
+        {"--method asvd-0 --allocation sensitivity", "asvd-0+sensitivity"},
+        {"--method asvd-1 --allocation measured", "asvd-1+measured"},
+        {"--method nsvd-2 --anchored", "nsvd-2+anchored"},
+        {"--method asvd-1 --bias", "asvd-1+bias"},
+        {"--method asvd-1 --joint", "asvd-1+joint"},
+        {"--method asvd-1+greedy --joint --bias", "asvd-1+greedy+bias+joint"},
+        {"--method asvd-1 --own-text", "asvd-1+own-text"},
+        {"--method nsvd-1 --tune text.u16", "nsvd-1+tuned"},
+    };
+    for (const auto& [arguments, name] : cases) {
+        CAPTURE(arguments);
+        const auto result = w.run(common + arguments);
+        CAPTURE(result.err);
+        REQUIRE(result.code == 0);
+        CHECK(result.err.empty());
+        const auto about = w.json("small/config.json").at("nsvd");
+        const auto report = w.json("c.json");
+        CHECK(about.at("method") == name);
+        CHECK(report.at("method") == name);
+        CHECK(about.contains("held_out") == (name == "nsvd-1+tuned"));
+        CHECK_FALSE(about.contains("keep_dense"));
+        const bool joint = name.find("joint") != std::string::npos;
+        CHECK(report.at("layers").size() == (joint ? 8 : 14));
+        CHECK(about.at("rank").contains("model.layers.1.self_attn.qkv_proj") == joint);
+        CHECK(about.at("rank").contains("model.layers.1.self_attn.q_proj") != joint);
+        std::int64_t bytes = 0;
+        for (const auto& layer : report.at("layers"))
+            bytes += layer.at("bytes").get<std::int64_t>();
+        CHECK(10 * bytes <= 7 * dense);
+        CHECK(w.run("evaluate --model small --text text.txt --context 20").code == 0);
+    }
+    REQUIRE(w.run(common + "--method asvd-1 --anchored --epsilon 0.25 --keep-dense down_proj,layers.0.mlp.up "
+                           "--keep-dense layers.1.self_attn.k")
+                .code == 0);
+    const auto about = w.json("small/config.json").at("nsvd");
+    CHECK(about.at("method") == "asvd-1+anchored");
+    CHECK(about.at("epsilon") == 0.25);
+    CHECK(about.at("keep_dense") == nlohmann::json{"down_proj", "layers.0.mlp.up", "layers.1.self_attn.k"});
+    const auto with = w.json("c.json").at("layers");
+    for (std::size_t i = 0; i < 14; ++i)
+        CHECK((with[i].at("status") == "dense") == (i == 5 || i == 6 || i == 8 || i == 13));
+    // Another epsilon gives other layers.
+    const auto error_at = [&](const std::string& epsilon) {
+        REQUIRE(w.run(common + "--method asvd-1 --anchored --epsilon " + epsilon).code == 0);
+        return w.json("c.json").at("layers")[13].at("weighted_error");
+    };
+    CHECK(error_at("0") != error_at("10"));
+    CHECK(error_at("0.05") == error_at("5e-2"));
+}
+
+TEST_CASE("nsvd-llm: compare takes recipes, and any of them as the reference", "[llm][cli]") {
+    const workplace w;
+    const std::string common = " --model model --calibration text.txt --context 20 --windows 20 ";
+    const auto compare = w.run("compare" + common +
+                               "--text a=text.txt --compression 0.3 --methods "
+                               "asvd-1,nsvd-1+greedy+pivoted,best --json compare.json");
+    CAPTURE(compare.err);
+    REQUIRE(compare.code == 0);
+    CHECK(compare.err.empty());
+    CHECK(compare.out.find("NSVD-I + pivoted + greedy") != std::string::npos);
+    const auto table = w.json("compare.json");
+    CHECK(table.at("reference") == "asvd-1");
+    REQUIRE(table.at("rows").size() == 3);
+    CHECK(table.at("rows")[1].at("method") == "nsvd-1+pivoted+greedy");
+    CHECK(table.at("rows")[2].at("method") == "best");
+    for (const auto& row : table.at("rows")) {
+        CAPTURE(row.at("method").get<std::string>());
+        CHECK(row.at("bytes") <= table.at("rows")[0].at("bytes"));
+        const auto perplexity = row.at("texts").at("a").at("perplexity").get<double>();
+        const auto dense = table.at("dense").at("texts").at("a").at("perplexity").get<double>();
+        CHECK(row.at("inflation").get<double>() == Approx(perplexity / dense));
+        const auto name = row.at("method").get<std::string>();
+        REQUIRE(
+            w.run("compress" + common + "--compression 0.3 --force --output small --method " + name).code ==
+            0);
+        const auto alone = w.run("evaluate --model small --text text.txt --context 20 --json -");
+        CHECK(nlohmann::json::parse(alone.out).at("perplexity").get<double>() ==
+              Approx(perplexity).epsilon(1e-12));
+    }
+    // The reference by a name in any order, and with what flags add to it.
+    const auto reference = [&](const std::string& arguments) {
+        const auto result =
+            w.run("compare" + common + "--text a=text.txt --compression 0.3 --json - " + arguments);
+        CAPTURE(arguments, result.err);
+        REQUIRE(result.code == 0);
+        return nlohmann::json::parse(result.out).at("reference").get<std::string>();
+    };
+    CHECK(reference("--methods svd,nsvd-1") == "nsvd-1");
+    CHECK(reference("--methods svd,asvd-0") == "svd");
+    CHECK(reference("--methods svd,asvd-1 --against svd") == "svd");
+    CHECK(reference("--methods svd,asvd-1+greedy+pivoted --against asvd-1+greedy+pivoted") ==
+          "asvd-1+pivoted+greedy");
+    CHECK(reference("--methods svd,asvd-1 --storage pivoted --against asvd-1") == "asvd-1+pivoted");
+}
+
 TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
     const workplace w;
     const std::string evaluate = "evaluate --model model --context 20 --text ";
@@ -134,7 +244,24 @@ TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
         {"compress --model model --calibration text.txt --method svd --compression 0.2 --output model",
          "model"},
         {compress + "--method nsvd-1 --compression 0.2 --share 1.5", "share"},
+        {compress + "--method asvd-1+fast --compression 0.2", "'fast'"},
+        {compress + "--method asvd-1+ --compression 0.2", "unknown feature"},
+        {compress + "--method asvd-1 --storage dense --compression 0.2", "'dense'"},
+        {compress + "--method asvd-1 --allocation best --compression 0.2", "'best'"},
+        {compress + "--method asvd-1 --anchored --epsilon -1 --compression 0.2", "--epsilon"},
+        {compress + "--method asvd-1 --anchored --epsilon nan --compression 0.2", "--epsilon"},
+        {compress + "--method asvd-1+tuned --compression 0.2", "--tune"},
+        {compress + "--method asvd-1 --tune missing.txt --compression 0.2", "missing.txt"},
+        {compress + "--method asvd-1 --tune short.txt --compression 0.2", "short.txt"},
+        {compress + "--method svd --anchored --compression 0.2", "svd+anchored"},
+        {compress + "--method asvd-1 --keep-dense p_proj --compression 0.2", "p_proj"},
+        {compress + "--method asvd-1 --bias --compression 0.9", "budget"},
         {compare + "--text text.txt --compression 0.2", "NAME=FILE"},
+        {compare + "--text a=text.txt --compression 0.2 --methods svd,svd", "svd is given twice"},
+        {compare + "--text a=text.txt --compression 0.2 --methods svd+greedy+bias,svd+bias+greedy",
+         "svd+greedy+bias is given twice"},
+        {compare + "--text a=text.txt --compression 0.2 --methods svd --against asvd-1", "--against asvd-1"},
+        {compare + "--text a=text.txt --compression 0.2 --methods svd --against qr", "'qr'"},
         {compare + "--text a=text.txt --text a=text.txt --compression 0.2", "--text"},
         {compare + "--text a=text.txt --compression 0.2,1.5", "--compression"},
         {compare + "--text a=text.txt --compression 0.2 --methods svd,qr", "'qr'"},
@@ -150,6 +277,19 @@ TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
         CHECK(result.err.find(expected) != std::string::npos);
     }
     CHECK_FALSE(w.exists("out-folder"));
+    // A model with fused layers is compressed already, and compare takes it.
+    REQUIRE(w.run("compress --model model --calibration text.txt --context 20 --method svd --joint "
+                  "--compression 0.2 --output joint")
+                .code == 0);
+    const auto twice = w.run(
+        "compress --model joint --calibration text.txt --context 20 --method svd "
+        "--compression 0.2 --output out-folder");
+    CHECK(twice.code == 1);
+    CHECK(twice.err.find("compressed already") != std::string::npos);
+    CHECK(
+        w.run("compare --model joint --calibration text.txt --context 20 --text a=text.txt --compression 0.4 "
+              "--methods svd+joint,asvd-1")
+            .code == 0);
     const std::string full =
         "compress --model model --calibration text.txt --context 20 --method svd "
         "--compression 0.2 --output taken";

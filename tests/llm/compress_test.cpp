@@ -8,6 +8,7 @@
 #include "methods.hpp"
 #include "naive_llama.hpp"
 #include "perplexity.hpp"
+#include "small_model.hpp"
 #include "support/catch.hpp"
 
 #include <nsvd/nsvd.hpp>
@@ -23,6 +24,14 @@ llm_test::random_model small(st::dtype dtype) {
     llm_test::random_model m;
     m.dtype = dtype;
     return m;
+}
+
+/// All windows of 20 of the tokens.
+llm::compression_input text_of(std::vector<llm::token> tokens, unsigned threads) {
+    return {.calibration = std::move(tokens),
+            .calibration_name = "text",
+            .sample = {.context = 20},
+            .threads = threads};
 }
 
 bool same_bytes(const st::view& a, const st::view& b) {
@@ -95,8 +104,11 @@ TEST_CASE("a compressed folder evaluates to what compression measured in memory"
         CAPTURE(how.name);
         llm::model model(folder / "dense");
         const auto sites = llm::gather(model, tokens, {.context = 20}, "text", 2, silent);
-        const auto dense = llm::take_weights(model);
-        const auto layers = llm::compress_layers(model, dense, sites, {&how, 0.3, 0.8}, 2, silent);
+        const auto dense = llm_test::layers_of(model);
+        llm::compressor compress(model, text_of(tokens, 2), silent);
+        auto recipe = llm_test::recipe_at(how.name, 0.3);
+        recipe.share = 0.8;
+        const auto layers = compress.run(recipe);
         const auto measured = llm::evaluate(model, tokens, 20, "text", 2, silent);
         const auto output = folder / std::string(how.name);
         llm::save_model(model, output, {{"method", how.name}}, false);
@@ -111,8 +123,12 @@ TEST_CASE("a compressed folder evaluates to what compression measured in memory"
             const auto k = 7 * layers[i].m * layers[i].n / (10 * (layers[i].m + layers[i].n));
             CHECK(back.layer(i).factors()->rank() == k);
             CHECK(layers[i].rank == k);
-            CHECK(layers[i].weighted_error == Approx(nsvd::weighted_error(dense[i], *back.layer(i).factors(),
-                                                                          sites[back.site_index(i)])));
+            CHECK(layers[i].weighted_error ==
+                  Approx(nsvd::weighted_error(*dense[i].dense(), *back.layer(i).factors(),
+                                              sites[back.site_index(i)])));
+            CHECK(layers[i].plain_error ==
+                  Approx(nsvd::plain_error(*dense[i].dense(), *back.layer(i).factors())));
+            CHECK(layers[i].bytes == llm_test::bytes_in(back.file(), layers[i].name));
             CHECK(back.layer_dtype(i) == dtype);
         }
         const auto& source = model.file();
@@ -141,8 +157,7 @@ TEST_CASE("output folders: what is refused, and that nothing is left behind", "[
     m.write_to(folder / "dense");
     llm::model model(folder / "dense");
     llm::progress silent;
-    const auto sites = llm::gather(model, m.tokens(400), {.context = 20}, "text", 2, silent);
-    llm::compress_layers(model, llm::take_weights(model), sites, {&llm::methods[0], 0.3}, 2, silent);
+    llm::compressor(model, text_of(m.tokens(400), 2), silent).run(llm_test::recipe_at("svd", 0.3));
     const auto refusal = [&](const std::filesystem::path& output, bool force) {
         return error_of([&] { llm::save_model(model, output, {}, force); });
     };

@@ -197,3 +197,62 @@ TEST_CASE("model.safetensors: what can't be right is an error naming the tensor"
     std::filesystem::remove(path);
     CHECK(error_of([&] { llm::model{folder.path()}; }).starts_with(path.string() + ": cannot be read"));
 }
+
+TEST_CASE("a memory of keys and values: the next tokens alone, for several sequences", "[llm]") {
+    for (const auto& m : models()) {
+        CAPTURE(m.seed);
+        const llm_test::scratch folder;
+        m.write_to(folder.path());
+        const llm::model model(folder.path());
+        const auto tokens = m.tokens(3 * 80);
+        std::vector<Eigen::MatrixXf> expected;
+        for (std::size_t s = 0; s < 3; ++s)
+            expected.push_back(model.hidden(std::span(tokens).subspan(s * 80, 80)));
+        for (const auto& chunks : std::vector<std::vector<std::size_t>>{
+                 std::vector<std::size_t>(80, 1), {80}, {1, 7, 2, 70}, {70, 10}, {64, 1, 15}}) {
+            CAPTURE(chunks);
+            llm::attention_memory memory(model.shape(), 3, 80);
+            std::size_t passed = 0;
+            double worst = 0;
+            for (const auto count : chunks) {
+                std::vector<std::uint32_t> next;
+                for (std::size_t s = 0; s < 3; ++s)
+                    next.insert(next.end(), tokens.begin() + static_cast<std::ptrdiff_t>(80 * s + passed),
+                                tokens.begin() + static_cast<std::ptrdiff_t>(80 * s + passed + count));
+                const Eigen::MatrixXf found = model.hidden(next, memory);
+                REQUIRE(found.cols() == static_cast<Eigen::Index>(3 * count));
+                for (std::size_t s = 0; s < 3; ++s) {
+                    const auto part = found.middleCols(static_cast<Eigen::Index>(s * count),
+                                                       static_cast<Eigen::Index>(count));
+                    const auto whole = expected[s].middleCols(static_cast<Eigen::Index>(passed),
+                                                              static_cast<Eigen::Index>(count));
+                    worst = std::max(worst, static_cast<double>((part - whole).cwiseAbs().maxCoeff()));
+                }
+                passed += count;
+                CHECK(memory.length == static_cast<Eigen::Index>(passed));
+            }
+            CHECK(worst < 1e-4);
+            CHECK_FALSE(error_of([&] { (void)model.hidden(m.tokens(3), memory); }).empty());
+        }
+    }
+}
+
+TEST_CASE("a memory takes no more than it has room for, and the same for each sequence", "[llm]") {
+    const random_model m;
+    const llm_test::scratch folder;
+    m.write_to(folder.path());
+    const llm::model model(folder.path());
+    const auto tokens = m.tokens(12);
+    llm::attention_memory memory(model.shape(), 2, 5);
+    (void)model.hidden(std::span(tokens).first(6), memory);
+    CHECK(memory.length == 3);
+    CHECK(error_of([&] { (void)model.hidden(std::span(tokens).first(6), memory); }) ==
+          "6 more tokens for 2 sequences of 3 in a memory for 5 each");
+    CHECK_FALSE(error_of([&] { (void)model.hidden(std::span(tokens).first(3), memory); }).empty());
+    CHECK(memory.length == 3);
+    // What was refused has left no trace.
+    const auto more = std::vector<std::uint32_t>{tokens[1], tokens[2], tokens[4], tokens[5]};
+    llm::attention_memory fresh(model.shape(), 2, 9);
+    (void)model.hidden(std::span(tokens).first(6), fresh);
+    CHECK(model.hidden(more, memory) == model.hidden(more, fresh));
+}

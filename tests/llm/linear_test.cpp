@@ -41,10 +41,15 @@ TEST_CASE("linear: y = W x + b in each form", "[llm]") {
                                      : form == llm_test::form::factors ? k * (m + n)
                                                                        : k * (m + n - k);
                 CHECK(layer.parameters() == weights + (biased ? m : 0));
-                llm::linear taken = layer;
-                const auto moved = std::move(taken).release_product();
-                CHECK(moved == layer.product());
-                CHECK(taken.bias() == layer.bias());
+                const auto written = layer.multiplied();
+                REQUIRE(written.dense());
+                CHECK(*written.dense() == layer.product());
+                CHECK(written.bias() == layer.bias());
+                const llm::linear copy = layer;
+                CHECK((written.dense() == layer.dense()) == (layer.dense() != nullptr));
+                CHECK(copy.dense() == layer.dense());
+                CHECK(copy.factors() == layer.factors());
+                CHECK(copy.pivoted() == layer.pivoted());
             }
 }
 

@@ -82,6 +82,13 @@ std::vector<std::string> lines_of(const std::string& text) {
     return lines;
 }
 
+/// A table without the breaks in its notes.
+std::string unwrapped(std::string text) {
+    for (auto at = text.find("\n  "); at != std::string::npos; at = text.find("\n  ", at))
+        text.replace(at, 3, " ");
+    return text;
+}
+
 std::vector<std::string> words_of(const std::string& line) {
     std::istringstream stream(line);
     std::vector<std::string> words;
@@ -160,6 +167,38 @@ TEST_CASE("statistics by hand", "[llm][report]") {
         d.counted = {false, false, false};
         CHECK(std::isnan(llm::average_improvement(d, d.rows[2]).value));
     }
+    SECTION("inflation is the geometric mean of the ratios to the first row, over all texts that count") {
+        CHECK(llm::inflation(c, nested) ==
+              Approx(std::cbrt(std::exp(1.3 - 1.1) * std::exp(1.95 - 1.6) * std::exp(3.0 - 2.1))));
+        auto d = c;
+        d.counted = {true, false, true};
+        CHECK(llm::inflation(d, d.rows[2]) == Approx(std::sqrt(std::exp(1.3 - 1.1) * std::exp(3.0 - 2.1))));
+        d.counted = {false, false, false};
+        CHECK(std::isnan(llm::inflation(d, d.rows[2])));
+        d = c;
+        for (std::size_t i = 0; i < 3; ++i)
+            d.rows[2].texts[i] = d.dense[i];
+        CHECK(llm::inflation(d, d.rows[2]) == 1);
+    }
+    SECTION("another reference") {
+        auto d = c;
+        d.reference = "nsvd-1";
+        CHECK(llm::reference_label(d) == "NSVD-I");
+        CHECK(llm::text_improvement(d, d.rows[1], 1).value == Approx(1 - std::exp(0.15)));
+        CHECK(llm::average_improvement(d, d.rows[2]).value == 0);
+        d.reference = "best";
+        CHECK(llm::reference_label(d) == "best");
+        CHECK(std::isnan(llm::average_improvement(d, d.rows[2]).value));
+    }
+    SECTION("within two standard errors of none") {
+        CHECK(llm::within_error({0.1, 0.05}));
+        CHECK(llm::within_error({-0.1, 0.06}));
+        CHECK_FALSE(llm::within_error({0.11, 0.05}));
+        CHECK_FALSE(llm::within_error({-0.11, 0.05}));
+        CHECK_FALSE(llm::within_error({0.1, std::nan("")}));
+        CHECK_FALSE(llm::within_error({std::nan(""), 0.1}));
+        CHECK_FALSE(llm::within_error({-infinity, infinity}));
+    }
     SECTION("the reference against itself, and none") {
         const auto zero = llm::average_improvement(c, c.rows[1]);
         CHECK(zero.value == 0);
@@ -203,6 +242,18 @@ TEST_CASE("figures as text", "[llm][report]") {
     CHECK(llm::improvement_text({-0.0001, 0.00001}) == "0.0 % ± 0.0");
     CHECK(llm::improvement_text({0.05, std::nan("")}) == "+5.0 %");
     CHECK(llm::improvement_text({-infinity, infinity}) == "–");
+    CHECK(llm::bytes_text(0) == "0 B");
+    CHECK(llm::bytes_text(999) == "999 B");
+    CHECK(llm::bytes_text(1000) == "1.000 kB");
+    CHECK(llm::bytes_text(9999) == "9.999 kB");
+    CHECK(llm::bytes_text(9999600) == "10.00 MB");
+    CHECK(llm::bytes_text(99994) == "99.99 kB");
+    CHECK(llm::bytes_text(99996) == "100.0 kB");
+    CHECK(llm::bytes_text(703800) == "703.8 kB");
+    CHECK(llm::bytes_text(999949) == "999.9 kB");
+    CHECK(llm::bytes_text(999951) == "1.000 MB");
+    CHECK(llm::bytes_text(13476839424) == "13.48 GB");
+    CHECK(llm::bytes_text(2'500'000'000'000'000) == "2500.0 TB");
     CHECK(llm::percent_text(0.1) == "10 %");
     CHECK(llm::percent_text(0.125) == "12.5 %");
     CHECK(llm::tick_text(0.5) == "0.5");
@@ -235,16 +286,20 @@ TEST_CASE("the table marks the best of each group", "[llm][report]") {
     // heading, rule, dense, rule, three methods, rule, three methods, rule
     REQUIRE(lines.size() > 12);
     CHECK(words_of(lines[0])[0] == "method");
+    CHECK(words_of(lines[0])[1] == "bytes");
+    CHECK(contains(lines[0], "inflation"));
     CHECK(contains(lines[0], "home †"));
     CHECK(contains(lines[0], "average vs ASVD-I"));
-    CHECK(words_of(lines[2]) == std::vector<std::string>{"0", "%", "dense", "3.00", "4.95", "8.17"});
-    CHECK(words_of(lines[4]) ==
-          std::vector<std::string>{"10", "%", "SVD", "23.3", "60.3", "172", "-621", "%", "±", "18"});
-    CHECK(words_of(lines[5]) == std::vector<std::string>{"ASVD-I", "3.32*", "8.17", "24.5", "reference"});
-    CHECK(words_of(lines[6]) ==
-          std::vector<std::string>{"NSVD-I", "3.67", "7.03*", "20.1*", "+16.0", "%", "±", "4.6*"});
+    CHECK(words_of(lines[2]) ==
+          std::vector<std::string>{"0", "%", "dense", "2.000", "kB", "3.00", "4.95", "8.17"});
+    CHECK(words_of(lines[4]) == std::vector<std::string>{"10", "%", "SVD", "1.400", "kB", "23.3", "60.3",
+                                                         "172", "12.6", "-621", "%", "±", "18"});
+    CHECK(words_of(lines[5]) ==
+          std::vector<std::string>{"ASVD-I", "1.400", "kB", "3.32*", "8.17", "24.5", "1.76", "reference"});
+    CHECK(words_of(lines[6]) == std::vector<std::string>{"NSVD-I", "1.400", "kB", "3.67", "7.03*", "20.1*",
+                                                         "1.62*", "+16.0", "%", "±", "4.6*"});
     CHECK(contains(lines[8], "25 %"));
-    const auto all = llm::print_table(sample());
+    const auto all = unwrapped(llm::print_table(sample()));
     CHECK(contains(all, "* best"));
     CHECK(contains(all, "news, tales"));
     CHECK(contains(all, "256 tokens"));
@@ -254,7 +309,7 @@ TEST_CASE("the table marks the best of each group", "[llm][report]") {
         auto c = sample();
         c.rows[1].texts[1] = result_of({1.8, 2.1001});
         const auto row = words_of(lines_of(llm::print_table(c))[5]);
-        CHECK(row[2] == "7.03*");
+        CHECK(row[4] == "7.03*");
     }
     SECTION("texts that don't count are marked") {
         auto c = sample();
@@ -263,10 +318,32 @@ TEST_CASE("the table marks the best of each group", "[llm][report]") {
         CHECK(contains(text, "tales ‡"));
         CHECK(contains(text, "‡ the dense model"));
     }
+    SECTION("gains within two standard errors are marked, the reference's row never") {
+        auto c = sample();
+        c.rows[2].texts[1] = result_of({1.9, 2.2});   // −0.1 and 0: 1 − e^−0.05 ± 0.05
+        c.rows[2].texts[2] = result_of({2.9, 3.45});  // −0.1 and 0.05: 1 − e^−0.025 ± 0.07
+        const auto table = llm::make_cells(c);
+        CHECK(table.groups[0].rows[2].average.text.ends_with(" ≈"));
+        CHECK_FALSE(table.groups[1].rows[2].average.text.ends_with("≈"));
+        CHECK(table.groups[0].rows[1].average.text == "reference");
+        CHECK_FALSE(table.groups[0].rows[0].average.text.ends_with("≈"));
+        CHECK(contains(unwrapped(llm::print_table(c)), "within two standard errors"));
+    }
+    SECTION("another reference, a model that was compressed before") {
+        auto c = sample();
+        c.reference = "svd";
+        c.baseline = "as stored";
+        const auto lines = lines_of(llm::print_table(c));
+        CHECK(contains(lines[0], "average vs SVD"));
+        CHECK(contains(lines[2], "as stored"));
+        CHECK(words_of(lines[4]).back() == "reference");
+        CHECK(words_of(lines[5]).back() != "reference");
+        CHECK(contains(unwrapped(llm::print_table(c)), "perplexity over SVD at"));
+    }
     SECTION("without the reference") {
         auto c = sample();
         std::erase_if(c.rows, [](const auto& row) { return row.method == "asvd-1"; });
-        CHECK(contains(llm::print_table(c), "needs the method asvd-1"));
+        CHECK(contains(unwrapped(llm::print_table(c)), "needs the method asvd-1"));
     }
 }
 
@@ -281,7 +358,21 @@ TEST_CASE("comparison as JSON", "[llm][report]") {
     CHECK(row["texts"]["news"]["improvement"].get<double>() == Approx(1 - std::exp(-0.15)));
     CHECK(row["improvement"].get<double>() == Approx(llm::average_improvement(c, c.rows[2]).value));
     CHECK(json["seed"] == 18446744073709551615U);
+    CHECK(json["reference"] == "asvd-1");
+    CHECK(row["inflation"].get<double>() == Approx(llm::inflation(c, c.rows[2])));
+    CHECK(row["bytes"] == 1400);
 
+    SECTION("reference and baseline are read back") {
+        auto d = c;
+        d.reference = "nsvd-1";
+        d.baseline = "as stored";
+        const auto back = llm::from_json(nlohmann::ordered_json::parse(llm::to_json(d).dump()));
+        CHECK(back.reference == "nsvd-1");
+        CHECK(back.baseline == "as stored");
+        CHECK(llm::inflation(back, back.rows[2]) == Approx(llm::inflation(c, c.rows[2])).epsilon(1e-14));
+        CHECK(llm::print_table(back) == llm::print_table(d));
+        CHECK(llm::html_report(back) == llm::html_report(d));
+    }
     SECTION("read back it draws the same report") {
         const auto back = llm::from_json(nlohmann::ordered_json::parse(json.dump(1)));
         CHECK(llm::to_json(back) == json);
@@ -318,9 +409,10 @@ TEST_CASE("figures that aren't finite", "[llm][report]") {
     CHECK(llm::to_json(llm::from_json(json)) == json);
 
     const auto lines = lines_of(llm::print_table(c));
-    CHECK(words_of(lines[4]) == std::vector<std::string>{"10", "%", "SVD", "23.3", "inf", "172", "–"});
-    CHECK(words_of(lines[8])[4] == "inf");
-    CHECK(words_of(lines[8])[5] == "nan");
+    CHECK(words_of(lines[4]) ==
+          std::vector<std::string>{"10", "%", "SVD", "1.400", "kB", "23.3", "inf", "172", "1.1e117", "–"});
+    CHECK(words_of(lines[8])[6] == "inf");
+    CHECK(words_of(lines[8])[7] == "nan");
 
     const auto page = llm::html_report(c);
     CHECK(well_formed(page));

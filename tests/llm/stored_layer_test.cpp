@@ -7,6 +7,7 @@
 #include "naive_llama.hpp"
 #include "perplexity.hpp"
 #include "random_layer.hpp"
+#include "small_model.hpp"
 #include "support/catch.hpp"
 
 #include <algorithm>
@@ -22,6 +23,7 @@
 #include <vector>
 
 using Eigen::Index;
+using llm_test::bytes_in;
 using llm_test::error_of;
 using llm_test::form;
 using llm_test::random_layer;
@@ -48,14 +50,6 @@ bool same(const llm::linear& a, const llm::linear& b) {
 
 bool same_bytes(const st::view& a, const st::view& b) {
     return a.dtype == b.dtype && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
-}
-
-/// Bytes of all tensors of layer `name`.
-std::int64_t bytes_in(const st::file& file, const std::string& name) {
-    std::int64_t bytes = 0;
-    for (const auto& tensor : file.tensors())
-        if (tensor.starts_with(name + ".")) bytes += static_cast<std::int64_t>(file.at(tensor).bytes.size());
-    return bytes;
 }
 
 /// W by the words of docs/formats.md, entry by entry.
@@ -323,10 +317,16 @@ TEST_CASE("a model with layers of every form is read back as it was", "[llm]") {
             for (std::size_t i = 0; i < again.layers(); ++i)
                 CHECK(same(again.layer(i), back.layer(i)));
             CHECK(again.forward(tokens) == back.forward(tokens));
-            (void)llm::take_weights(back);
-            CHECK(error_of([&] {
-                      llm::save_model(back, folder / "taken", {}, false);
-                  }).find(back.layer_name(0)) != std::string::npos);
+            for (const std::size_t taken : {0UL, 1UL, 2UL, 3UL, 4UL, 5UL, 6UL}) {
+                CAPTURE(taken);
+                const auto layer = back.layer(taken);
+                back.layer(taken) = llm::linear();
+                CHECK(error_of([&] {
+                          llm::save_model(back, folder / "taken", {}, false);
+                      }).find("model.layers.0.") != std::string::npos);
+                CHECK_FALSE(std::filesystem::exists(folder / "taken"));
+                back.layer(taken) = layer;
+            }
         }
 }
 
@@ -340,9 +340,12 @@ TEST_CASE("compression keeps the biases of the source", "[llm]") {
     llm::model model(folder / "dense");
     const auto tokens = source.tokens(400);
     llm::progress silent;
-    const auto sites = llm::gather(model, tokens, {.context = 20}, "text", 1, silent);
-    const auto layers = llm::compress_layers(model, llm::take_weights(model), sites,
-                                             {&llm::find_method("nsvd-1"), 0.3}, 1, silent);
+    const auto layers =
+        llm::compressor(
+            model,
+            {.calibration = tokens, .calibration_name = "text", .sample = {.context = 20}, .threads = 1},
+            silent)
+            .run(llm_test::recipe_at("nsvd-1", 0.3));
     llm::save_model(model, folder / "compressed", {}, false);
     const llm::model back(folder / "compressed");
     CHECK(llm::evaluate(back, tokens, 20, "text", 1, silent).window_nll ==
