@@ -303,15 +303,19 @@ TEST_CASE("layers in order: what a layer gives is what it sees, anchored by hand
 }
 
 TEST_CASE("layers in order, with biases: the mean of the residual stream is the original one", "[llm]") {
-    for (const auto* name : {"asvd-1+anchored+bias", "nsvd-1+anchored+bias+joint+pivoted"}) {
-        CAPTURE(name);
+    const auto* name = GENERATE("asvd-1+anchored+bias", "nsvd-1+anchored+bias+joint+pivoted");
+    // Layers that stay dense pass the error of their inputs on; the next that writes makes up for it.
+    for (const bool some_dense : {false, true}) {
+        CAPTURE(name, some_dense);
         const auto source = larger();
         const llm_test::small_model where(source);
         const auto tokens = source.tokens(400);
         const llm::model dense(where.path());
         llm::model model(where.path());
         llm::progress silent;
-        llm::compressor(model, text_of(tokens), silent).run(recipe_at(name, 0.4));
+        auto input = text_of(tokens);
+        if (some_dense) input.keep_dense = {"layers.0.self_attn.o_proj", "layers.1.mlp.down_proj"};
+        llm::compressor(model, std::move(input), silent).run(recipe_at(name, 0.4));
         std::vector<Eigen::VectorXd> error(dense.sites(), Eigen::VectorXd::Zero(32));
         std::vector<double> size(dense.sites(), 0.0);
         for (const auto& window : windows_of(tokens)) {
@@ -323,8 +327,13 @@ TEST_CASE("layers in order, with biases: the mean of the residual stream is the 
         }
         for (std::size_t i = 1; i < error.size(); ++i) {
             CAPTURE(i);
-            CHECK(error[i].norm() <= 1e-5 * size[i] * std::sqrt(400.0));
+            const bool behind_dense = some_dense && (i == 1 || i == 2 || i == 7 || i == 8);
+            const double part = error[i].norm() / (size[i] * std::sqrt(400.0));
             CHECK(size[i] > 0);
+            if (behind_dense)
+                CHECK(part > 1e-4);
+            else
+                CHECK(part <= 1e-5);
         }
     }
 }
