@@ -134,12 +134,17 @@ void run_compare(const arguments& a) {
     check_distinct(a.compressions, "--compression");
     for (const auto& name : a.methods)
         options.recipes.push_back(recipe_of(a, name));
+    // The reference goes last, to be treated like the others.
+    if (!a.against.empty()) options.recipes.push_back(recipe_of(a, a.against));
     tune_all(options.recipes, a);
+    if (!a.against.empty()) {
+        options.reference = options.recipes.back().name;
+        options.recipes.pop_back();
+    }
     std::vector<std::string> names;
     for (const auto& r : options.recipes)
         names.push_back(r.name);
     check_distinct(names, "--methods");
-    if (!a.against.empty()) options.reference = recipe_of(a, a.against).name;
     if (!a.in_domain.empty()) {
         options.in_domain = a.in_domain;
         if (std::none_of(options.texts.begin(), options.texts.end(),

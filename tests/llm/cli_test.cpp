@@ -196,8 +196,8 @@ TEST_CASE("nsvd-llm: compare takes recipes, and any of them as the reference", "
         CAPTURE(row.at("method").get<std::string>());
         CHECK(row.at("bytes") <= table.at("rows")[0].at("bytes"));
         const auto perplexity = row.at("texts").at("a").at("perplexity").get<double>();
-        const auto dense = table.at("dense").at("texts").at("a").at("perplexity").get<double>();
-        CHECK(row.at("inflation").get<double>() == Approx(perplexity / dense));
+        // The random model does no better than guessing: its text doesn't count.
+        CHECK(row.at("inflation").is_null());
         const auto name = row.at("method").get<std::string>();
         REQUIRE(
             w.run("compress" + common + "--compression 0.3 --force --output small --method " + name).code ==
@@ -254,8 +254,8 @@ TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
         {compress + "--method asvd-1 --tune missing.txt --compression 0.2", "missing.txt"},
         {compress + "--method asvd-1 --tune short.txt --compression 0.2", "short.txt"},
         {compress + "--method svd --anchored --compression 0.2", "svd+anchored"},
-        {compress + "--method asvd-1 --keep-dense p_proj --compression 0.2", "p_proj"},
-        {compress + "--method asvd-1 --bias --compression 0.9", "budget"},
+        {compress + "--method asvd-1 --keep-dense x_proj --compression 0.2", "'x_proj'"},
+        {compress + "--method asvd-1 --bias --compression 0.8", "budget"},
         {compare + "--text text.txt --compression 0.2", "NAME=FILE"},
         {compare + "--text a=text.txt --compression 0.2 --methods svd,svd", "svd is given twice"},
         {compare + "--text a=text.txt --compression 0.2 --methods svd+greedy+bias,svd+bias+greedy",

@@ -136,6 +136,58 @@ TEST_CASE("recipes leave nothing behind: each gives what it gives alone, for any
         check(i);
 }
 
+TEST_CASE("recipes of one metric share no more than it: methods in either order on a singular Gram matrix",
+          "[llm]") {
+    for (unsigned seed = 1; seed <= 4; ++seed) {
+        const auto source = larger(seed);
+        const llm_test::small_model where(source);
+        const auto tokens = source.tokens(20);
+        const auto window = source.tokens(40);
+        llm::progress silent;
+        const auto run = [&](const std::vector<const char*>& names) {
+            llm::model model(where.path());
+            llm::compressor compress(model, text_of(tokens), silent);
+            outcome last;
+            for (const auto* name : names)
+                last = outcome_of(model, compress.run(recipe_at(name, 0.3)), window);
+            return last;
+        };
+        for (const auto* rule : {"+measured", "+greedy", "+loss-group", "+effective-rank+pivoted"}) {
+            CAPTURE(seed, rule);
+            const auto first = std::string("asvd-1") + rule, second = std::string("asvd-2") + rule;
+            CHECK(run({first.c_str(), second.c_str()}) == run({second.c_str()}));
+            CHECK(run({second.c_str(), first.c_str()}) == run({first.c_str()}));
+        }
+    }
+}
+
+TEST_CASE("text of the model's own is part of what a recipe is calibrated on, not of its errors", "[llm]") {
+    const auto source = larger();
+    const llm_test::small_model where(source);
+    const auto tokens = source.tokens(300);
+    llm::model model(where.path());
+    const auto dense = llm_test::layers_of(model);
+    llm::progress silent;
+    auto input = text_of(tokens);
+    input.sample.seed = 5;
+    auto all = llm::draw_text(tokens, input.sample, "text");
+    const auto text = llm::gather(model, all, nsvd::moments::raw, 1, silent);
+    llm::add_own_text(all, model, 5, 1, silent);
+    const auto sites = llm::gather(model, all, nsvd::moments::raw, 1, silent);
+    llm::compressor compress(model, input, silent);
+    const auto records = compress.run(recipe_at("asvd-1+own-text", 0.3));
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        CAPTURE(i);
+        const auto& w = *dense[i].dense();
+        const auto at = model.site_index(i);
+        const auto expected =
+            nsvd::asvd(w, sites[at], nsvd::rank{records[i].rank}, {.whitening = nsvd::whitening::cholesky});
+        CHECK((model.layer(i).product() - expected.dense()).norm() <= 1e-4F * w.norm());
+        CHECK(records[i].weighted_error ==
+              Approx(nsvd::weighted_error(w, *model.layer(i).factors(), text[at])).epsilon(1e-9));
+    }
+}
+
 TEST_CASE("a corrected bias leaves no mean error of a layer's output", "[llm]") {
     for (const bool biased : {false, true})
         for (const auto* name : {"asvd-1+bias", "svd+bias+joint", "nsvd-2+bias+pivoted", "asvd-0+bias"}) {
@@ -251,15 +303,19 @@ TEST_CASE("layers in order: what a layer gives is what it sees, anchored by hand
 }
 
 TEST_CASE("layers in order, with biases: the mean of the residual stream is the original one", "[llm]") {
-    for (const auto* name : {"asvd-1+anchored+bias", "nsvd-1+anchored+bias+joint+pivoted"}) {
-        CAPTURE(name);
+    const auto* name = GENERATE("asvd-1+anchored+bias", "nsvd-1+anchored+bias+joint+pivoted");
+    // Layers that stay dense pass the error of their inputs on; the next that writes makes up for it.
+    for (const bool some_dense : {false, true}) {
+        CAPTURE(name, some_dense);
         const auto source = larger();
         const llm_test::small_model where(source);
         const auto tokens = source.tokens(400);
         const llm::model dense(where.path());
         llm::model model(where.path());
         llm::progress silent;
-        llm::compressor(model, text_of(tokens), silent).run(recipe_at(name, 0.4));
+        auto input = text_of(tokens);
+        if (some_dense) input.keep_dense = {"layers.0.self_attn.o_proj", "layers.1.mlp.down_proj"};
+        llm::compressor(model, std::move(input), silent).run(recipe_at(name, 0.4));
         std::vector<Eigen::VectorXd> error(dense.sites(), Eigen::VectorXd::Zero(32));
         std::vector<double> size(dense.sites(), 0.0);
         for (const auto& window : windows_of(tokens)) {
@@ -271,8 +327,13 @@ TEST_CASE("layers in order, with biases: the mean of the residual stream is the 
         }
         for (std::size_t i = 1; i < error.size(); ++i) {
             CAPTURE(i);
-            CHECK(error[i].norm() <= 1e-5 * size[i] * std::sqrt(400.0));
+            const bool behind_dense = some_dense && (i == 1 || i == 2 || i == 7 || i == 8);
+            const double part = error[i].norm() / (size[i] * std::sqrt(400.0));
             CHECK(size[i] > 0);
+            if (behind_dense)
+                CHECK(part > 1e-4);
+            else
+                CHECK(part <= 1e-5);
         }
     }
 }
@@ -301,9 +362,10 @@ TEST_CASE("what a recipe stores is within the budget and what its files take", "
     for (const auto dtype : {st::dtype::F32, st::dtype::F16}) {
         auto source = larger();
         source.dtype = dtype;
+        source.blocks = 2;
         const llm_test::small_model where(source);
         const llm_test::scratch folder;
-        const auto tokens = source.tokens(300);
+        const auto tokens = source.tokens(200);
         llm::model model(where.path());
         llm::progress silent;
         llm::compressor compress(model, text_of(tokens, 2), silent);
@@ -347,7 +409,7 @@ TEST_CASE("layers that are to stay dense are the source's, byte for byte", "[llm
     const auto tokens = source.tokens(300);
     llm::progress silent;
     int count = 0;
-    for (const auto* name : {"asvd-1", "asvd-1+joint+pivoted", "asvd-1+anchored+greedy", "nsvd-1+bias"}) {
+    for (const auto* name : {"asvd-1", "asvd-1+joint+pivoted", "asvd-1+anchored", "nsvd-1+bias"}) {
         CAPTURE(name);
         llm::model model(where.path());
         const auto dense = llm_test::layers_of(model);
@@ -389,30 +451,54 @@ TEST_CASE("layers that are to stay dense are the source's, byte for byte", "[llm
     for (std::size_t i = 0; i < records.size(); ++i)
         CHECK((records[i].status == "dense") ==
               (std::ranges::find(spikes, model.site_index(i)) != spikes.end()));
-    input.keep_dense = {"q_proj", "p_proj"};
-    CHECK(error_of([&] { llm::compressor(model, input, silent); }).find("'p_proj'") != std::string::npos);
+    input.keep_dense = {"q_proj", "x_proj"};
+    CHECK(error_of([&] { llm::compressor(model, input, silent); }).find("'x_proj'") != std::string::npos);
 }
 
 TEST_CASE("layers whose inputs spike stay dense", "[llm]") {
-    // One row of the first block's gate and up a thousand times the others: a spike before its down layer.
-    const llm_test::small_model where(larger());
+    // A channel before the first block's down layer that is open for one token of the text alone.
+    auto source = larger();
+    source.biased = true;
+    const llm_test::small_model where(source);
     const llm_test::scratch folder;
+    const auto tokens = source.tokens(300);
     {
         llm::model model(where.path());
-        for (const std::size_t i : {4UL, 5UL}) {
-            Eigen::MatrixXf w = *model.layer(i).dense();
-            w.row(7) *= 100;
-            model.layer(i) = llm::linear(w);
-        }
+        Eigen::MatrixXf inputs(32, 0);
+        for (const auto& window : windows_of(tokens))
+            (void)model.hidden(window, [&](std::size_t block, llm::site at, const Eigen::MatrixXf& x) {
+                if (block != 0 || at != llm::site::feed_forward) return;
+                inputs.conservativeResize(Eigen::NoChange, inputs.cols() + x.cols());
+                inputs.rightCols(x.cols()) = x;
+            });
+        Eigen::Index longest = 0;
+        inputs.colwise().norm().maxCoeff(&longest);
+        Eigen::VectorXf along = inputs.transpose() * inputs.col(longest);
+        const float most = along(longest);
+        along(longest) = 0;
+        const float threshold = (most + along.maxCoeff()) / 2;
+        Eigen::MatrixXf gate = *model.layer(4).dense(), up = *model.layer(5).dense();
+        Eigen::VectorXf bias = model.layer(4).bias();
+        const float scale = 1000 / (most - threshold);
+        gate.row(7) = scale * inputs.col(longest).transpose();
+        bias(7) = -scale * threshold;
+        up.row(7) = inputs.col(longest).transpose();
+        const Eigen::VectorXf up_bias = model.layer(5).bias();
+        model.layer(4) = llm::linear(gate, bias);
+        model.layer(5) = llm::linear(up, up_bias);
         llm::save_model(model, folder / "spiking", {}, false);
     }
     llm::model model(folder / "spiking");
-    auto input = text_of(where.source().tokens(300));
+    auto input = text_of(tokens);
     input.keep_dense = {"spiking"};
     llm::progress silent;
-    const auto records = llm::compressor(model, input, silent).run(recipe_at("asvd-1+greedy", 0.3));
-    CHECK(records[6].status == "dense");
-    CHECK(std::ranges::count(records, "dense", &llm::layer_record::status) == 1);
+    llm::compressor compress(model, input, silent);
+    for (const auto* name : {"asvd-1", "nsvd-1+joint+anchored+bias"}) {
+        CAPTURE(name);
+        const auto records = compress.run(recipe_at(name, 0.3));
+        for (const auto& record : records)
+            CHECK((record.status == "dense") == (record.name == "model.layers.0.mlp.down_proj"));
+    }
 }
 
 TEST_CASE("tuned layers do best on the held-out text, of all that could be chosen", "[llm]") {

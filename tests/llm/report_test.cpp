@@ -83,10 +83,12 @@ std::vector<std::string> lines_of(const std::string& text) {
 }
 
 /// A table without the breaks in its notes.
-std::string unwrapped(std::string text) {
-    for (auto at = text.find("\n  "); at != std::string::npos; at = text.find("\n  ", at))
-        text.replace(at, 3, " ");
-    return text;
+std::string unwrapped(const std::string& text) {
+    std::string result;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);)
+        result += line.starts_with("  ") ? line.substr(1) : '\n' + line;
+    return result;
 }
 
 std::vector<std::string> words_of(const std::string& line) {
@@ -333,11 +335,11 @@ TEST_CASE("the table marks the best of each group", "[llm][report]") {
         auto c = sample();
         c.reference = "svd";
         c.baseline = "as stored";
-        const auto lines = lines_of(llm::print_table(c));
-        CHECK(contains(lines[0], "average vs SVD"));
-        CHECK(contains(lines[2], "as stored"));
-        CHECK(words_of(lines[4]).back() == "reference");
-        CHECK(words_of(lines[5]).back() != "reference");
+        const auto printed = lines_of(llm::print_table(c));
+        CHECK(contains(printed[0], "average vs SVD"));
+        CHECK(contains(printed[2], "as stored"));
+        CHECK(words_of(printed[4]).back() == "reference");
+        CHECK(words_of(printed[5]).back() != "reference");
         CHECK(contains(unwrapped(llm::print_table(c)), "perplexity over SVD at"));
     }
     SECTION("without the reference") {
