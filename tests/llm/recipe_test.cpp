@@ -104,7 +104,7 @@ TEST_CASE("recipes: unknown names are errors that say which there are", "[llm]")
     CHECK(error("").starts_with("unknown method ''"));
     CHECK(error("asvd-1+fast") ==
           "unknown feature 'fast': known are plain, pivoted, uniform, greedy, effective-rank, loss-group, "
-          "sensitivity, measured, anchored, bias, joint, own-text, tuned");
+          "sensitivity, measured, anchored, bias, joint, own-text, tuned, tuned-once");
     for (const auto* text : {"asvd-1+", "asvd-1++bias", "asvd-1+bias+", "best+"}) {
         CAPTURE(text);
         CHECK(error(text).starts_with("unknown feature ''"));
