@@ -72,14 +72,16 @@ auto named(const unit& u, const Work& work) {
     }
 }
 
-linear stored_in(nsvd::storage how, nsvd::low_rank<float> d, Eigen::VectorXf bias) {
-    if (how == nsvd::storage::plain) return linear(std::move(d), std::move(bias));
+/// W′ of a unit in the recipe's storage, with its bias, corrected where the recipe says so.
+linear stored_in(const recipe& r, nsvd::low_rank<float> d, Eigen::VectorXf bias, const Eigen::MatrixXf& w,
+                 const nsvd::calibration<float>& inputs, const Eigen::VectorXd& mean_error) {
+    if (r.bias) {
+        Eigen::VectorXd sum = nsvd::bias_correction(w, d, inputs, mean_error);
+        if (bias.size() != 0) sum += bias.cast<double>();
+        bias = sum.cast<float>();
+    }
+    if (r.storage == nsvd::storage::plain) return linear(std::move(d), std::move(bias));
     return linear(nsvd::pivot(d), std::move(bias));
-}
-
-Eigen::VectorXf corrected(Eigen::VectorXf bias, const Eigen::VectorXd& correction) {
-    if (bias.size() == 0) bias.setZero(correction.size());
-    return (bias.cast<double>() + correction).cast<float>();
 }
 
 nsvd::low_rank<float> factors_of(const linear& layer) {
@@ -260,12 +262,10 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
         if (ranks[i]) {
             named(u, [&] {
                 thread_local nsvd::workspace memory;  // one layer's for the next
-                auto d = decompose(*r.how, w, inputs_of(u, calib), *ranks[i], options[i], memory);
+                const auto& inputs = inputs_of(u, calib);
+                auto d = decompose(*r.how, w, inputs, *ranks[i], options[i], memory);
                 status = to_string(d.info.status);
-                auto bias = bias_of(u, originals_);
-                if (r.bias)
-                    bias = corrected(std::move(bias), nsvd::bias_correction(w, d, inputs_of(u, calib)));
-                layer = stored_in(r.storage, std::move(d), std::move(bias));
+                layer = stored_in(r, std::move(d), bias_of(u, originals_), w, inputs, {});
             });
         }
         const double seconds = seconds_since(start);
@@ -388,10 +388,7 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
                                                  .output_error = writes ? &error_moments : nullptr,
                                                  .residual = r.how->residual.value_or(nsvd::residual::svd)});
                         status = to_string(d.info.status);
-                        auto bias = bias_of(u, originals_);
-                        if (r.bias)
-                            bias = corrected(std::move(bias), nsvd::bias_correction(w, d, pairs, mean_error));
-                        layer = stored_in(r.storage, std::move(d), std::move(bias));
+                        layer = stored_in(r, std::move(d), bias_of(u, originals_), w, pairs, mean_error);
                     });
                 }
                 const double seconds = seconds_since(start);
