@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+/// The subcommands of nsvd-llm, a file each: options, their checks, the work and what is printed.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+namespace llm::commands {
+
+// Each declares a subcommand, whose callback does the work and throws nsvd::error where it can't.
+void add_compare(CLI::App& app, const std::string& command_line);
+void add_compress(CLI::App& app);
+void add_evaluate(CLI::App& app);
+
+}  // namespace llm::commands
