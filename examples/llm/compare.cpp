@@ -118,7 +118,7 @@ comparison compare(const compare_options& options) {
     for (std::size_t i = 0; i < m.layers(); ++i) {
         result.dense_parameters += m.layer(i).parameters();
         result.dense_bytes += stored_bytes(m.layer(i), m.layer_dtype(i));
-        if (!m.layer(i).dense()) result.baseline = "as stored";
+        if (m.layer(i).form() != layer_form::dense) result.baseline = "as stored";
     }
     compression_input input{.calibration = calibration,
                             .calibration_name = calibration_name,

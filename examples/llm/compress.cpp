@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "compress.hpp"
 
+#include "compress_steps.hpp"
 #include "ranks.hpp"
 #include "stored_layer.hpp"
 #include "threads.hpp"
 
-#include <nsvd/bias.hpp>
 #include <nsvd/error.hpp>
 #include <nsvd/every_rank.hpp>
 #include <nsvd/metrics.hpp>
@@ -22,10 +22,6 @@ namespace llm {
 namespace {
 
 constexpr std::size_t tried_windows = 16, tried_tokens = 256;  // of each, on which effects are measured
-
-nsvd::moments moments_of(const recipe& r) {
-    return r.bias ? nsvd::moments::central : nsvd::moments::raw;
-}
 
 method_options options_of(const recipe& r) {
     return {.share = r.share, .moments = moments_of(r)};
@@ -62,57 +58,84 @@ std::vector<linear> dense_layers(const model& m) {
     return layers;
 }
 
-/// Calls `work` with the unit's name in front of its errors.
-template <class Work>
-auto named(const unit& u, const Work& work) {
-    try {
-        return work();
-    } catch (const nsvd::error& e) {
-        throw nsvd::error(fmt::format("layer {}: {}", u.name, e.what()));
-    }
-}
-
-/// W′ of a unit in the recipe's storage, with its bias, corrected where the recipe says so.
-linear stored_in(const recipe& r, nsvd::low_rank<float> d, Eigen::VectorXf bias, const Eigen::MatrixXf& w,
-                 const nsvd::calibration<float>& inputs, const Eigen::VectorXd& mean_error) {
-    if (r.bias) {
-        Eigen::VectorXd sum = nsvd::bias_correction(w, d, inputs, mean_error);
-        if (bias.size() != 0) sum += bias.cast<double>();
-        bias = sum.cast<float>();
-    }
-    if (r.storage == nsvd::storage::plain) return linear(std::move(d), std::move(bias));
-    return linear(nsvd::pivot(d), std::move(bias));
-}
-
 nsvd::low_rank<float> factors_of(const linear& layer) {
     return layer.pivoted() != nullptr ? layer.pivoted()->plain() : *layer.factors();
-}
-
-using clock = std::chrono::steady_clock;
-
-double seconds_since(clock::time_point start) {
-    return std::chrono::duration<double>(clock::now() - start).count();
 }
 
 }  // namespace
 
 void require_dense(const model& m) {
     for (std::size_t i = 0; i < m.layers(); ++i)
-        if (!m.layer(i).dense() || m.is_within_fused(i))
+        if (m.layer(i).form() != layer_form::dense || m.is_within_fused(i))
             throw nsvd::error(fmt::format("{}: layer {} is compressed already: give the dense model",
                                           m.folder().string(), m.layer_name(i)));
 }
 
+nlohmann::ordered_json to_json(const layer_record& record) {
+    nlohmann::ordered_json json{{"name", record.name},
+                                {"m", record.m},
+                                {"n", record.n},
+                                {"rank", record.rank},
+                                {"parameters", record.parameters},
+                                {"bytes", record.bytes},
+                                {"weighted_error", record.weighted_error},
+                                {"plain_error", record.plain_error},
+                                {"seconds", record.seconds},
+                                {"status", record.status}};
+    if (!record.spectrum.empty()) json["spectrum"] = record.spectrum;
+    return json;
+}
+
+namespace {
+
+layer_record record_from(const nlohmann::ordered_json& json) {
+    layer_record record;
+    json.at("name").get_to(record.name);
+    json.at("m").get_to(record.m);
+    json.at("n").get_to(record.n);
+    json.at("rank").get_to(record.rank);
+    json.at("parameters").get_to(record.parameters);
+    json.at("bytes").get_to(record.bytes);
+    json.at("weighted_error").get_to(record.weighted_error);
+    json.at("plain_error").get_to(record.plain_error);
+    json.at("seconds").get_to(record.seconds);
+    json.at("status").get_to(record.status);
+    record.spectrum = json.value("spectrum", std::vector<double>());
+    return record;
+}
+
+std::string layer_entry(std::size_t i) {
+    return fmt::format("layer-{:05}.safetensors", i);
+}
+
+Eigen::VectorXd vector_from(const nlohmann::ordered_json& json) {
+    const auto numbers = json.get<std::vector<double>>();
+    return Eigen::Map<const Eigen::VectorXd>(numbers.data(), static_cast<Eigen::Index>(numbers.size()));
+}
+
+nlohmann::ordered_json to_json(const Eigen::VectorXd& vector) {
+    return std::vector<double>(vector.begin(), vector.end());
+}
+
+}  // namespace
+
 compressor::compressor(model& m, compression_input input, progress& bar)
-    : model_(m), input_(std::move(input)), bar_(bar), originals_(dense_layers(m)) {
+    : model_(m),
+      input_(std::move(input)),
+      bar_(bar),
+      journal_(input_.kept != nullptr ? *input_.kept : no_journal_),
+      originals_(dense_layers(m)) {
     auto& text = calibrations_[{false, nsvd::moments::raw}];
-    text.windows = draw_text(input_.calibration, input_.sample, input_.calibration_name);
+    if (!input_.calibration.empty() || input_.statistics.empty())
+        text.windows = draw_text(input_.calibration, input_.sample, input_.calibration_name);
     (void)protected_units({});
 }
 
 std::int64_t compressor::calibration_tokens() const {
-    const auto& text = calibrations_.at({false, nsvd::moments::raw}).windows;
-    return static_cast<std::int64_t>(text.windows.size() * text.windows.front().size());
+    std::int64_t tokens = 0;
+    for (const auto& window : calibrations_.at({false, nsvd::moments::raw}).windows.windows)
+        tokens += static_cast<std::int64_t>(window.size());
+    return tokens;
 }
 
 void compressor::restore() {
@@ -120,33 +143,89 @@ void compressor::restore() {
         model_.layer(i) = originals_[i];
 }
 
+std::unique_ptr<input_statistics> compressor::statistics_of(const weighted_windows& windows,
+                                                            nsvd::moments about, const char* name,
+                                                            input_statistics::memory keep) {
+    return std::make_unique<input_statistics>(
+        std::make_unique<statistics_of_text>(
+            model_, originals_, windows, about, journal_,
+            fmt::format("{}{}", name, about == nsvd::moments::central ? "-central" : ""), input_.threads,
+            bar_),
+        keep);
+}
+
 auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const calibrated& {
     auto& result = calibrations_[{own_text, about}];
-    if (!result.sites.empty()) return result;
-    restore();
-    bar_.label("calibration");
-    const auto& text = calibrations_.at({false, nsvd::moments::raw}).windows;
+    if (result.statistics) return result;
+    const auto& text_windows = calibrations_.at({false, nsvd::moments::raw}).windows;
     if (!own_text) {
-        result.windows = text;
-        bar_.expect(text.windows.size());
-        result.sites = gather(model_, text, about, input_.threads, bar_);
+        if (about != nsvd::moments::raw) result.windows = text_windows;
+        if (input_.statistics.empty())
+            result.statistics = statistics_of(result.windows, about, "text", memory());
+        else
+            result.statistics = std::make_unique<input_statistics>(
+                std::make_unique<statistics_in_files>(model_, input_.statistics), memory());
         return result;
     }
-    result.windows = text;
-    bar_.label("text of the model's own");
-    bar_.expect(64);
-    add_own_text(result.windows, model_, input_.sample.seed, input_.threads, bar_);
-    // The text itself has been seen already, or will be by other recipes.
-    weighted_windows own;
-    const auto before = static_cast<std::ptrdiff_t>(text.windows.size());
-    own.windows.assign(result.windows.windows.begin() + before, result.windows.windows.end());
-    own.weights.assign(result.windows.weights.begin() + before, result.windows.weights.end());
-    bar_.expect(own.windows.size());
-    result.sites = calibration_for(false, about).sites;
-    const auto more = gather(model_, own, about, input_.threads, bar_);
-    for (std::size_t i = 0; i < more.size(); ++i)
-        result.sites[i].merge(more[i]);
+    auto& plain = calibration_for(false, about);
+    if (!own_windows_) {
+        if (text_windows.windows.empty())
+            throw nsvd::error(
+                "own-text wants a text beside it, which says how much it counts: --calibration");
+        restore();
+        bar_.label("text of the model's own");
+        auto all = text_windows;
+        add_own_text(all, model_, input_.sample.seed, input_.threads, journal_, bar_);
+        const auto before = static_cast<std::ptrdiff_t>(text_windows.windows.size());
+        own_windows_.emplace();
+        own_windows_->windows.assign(all.windows.begin() + before, all.windows.end());
+        own_windows_->weights.assign(all.weights.begin() + before, all.weights.end());
+    }
+    result.windows = text_windows;
+    for (std::size_t i = 0; i < own_windows_->windows.size(); ++i) {
+        result.windows.windows.push_back(own_windows_->windows[i]);
+        result.windows.weights.push_back(own_windows_->weights[i]);
+    }
+    own_[about] = statistics_of(*own_windows_, about, "own", input_statistics::memory::one_block);
+    result.statistics = std::make_unique<input_statistics>(
+        std::make_unique<merged_statistics>(*plain.statistics, *own_[about]), memory());
     return result;
+}
+
+const nsvd::calibration<float>& compressor::inputs_of(const unit& u, const calibrated& c) const {
+    const auto layer = u.layers.front();
+    return c.statistics->block(model_.block_of(layer))[index_of(model_.input_site(layer))];
+}
+
+std::vector<nsvd::calibration<float>> compressor::inputs_in(const std::vector<calibration_set>& sets,
+                                                            const unit& u) const {
+    const auto layer = u.layers.front();
+    std::vector<nsvd::calibration<float>> inputs;
+    for (const auto& set : sets)
+        inputs.push_back(set.at(site_prefix(model_, model_.block_of(layer), model_.input_site(layer))));
+    return inputs;
+}
+
+void compressor::for_units(const std::vector<unit>& units, std::initializer_list<const calibrated*> of,
+                           const std::function<bool(std::size_t)>& pending,
+                           const std::function<void(std::size_t)>& work) {
+    std::vector<std::size_t> list;
+    const auto flush = [&] {
+        parallel_for(list.size(), input_.threads, [&](std::size_t job) { work(list[job]); });
+        list.clear();
+    };
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        if (!pending(i)) continue;
+        const auto block_of = [&](std::size_t j) { return model_.block_of(units[j].layers.front()); };
+        if (memory() == input_statistics::memory::one_block && !list.empty() &&
+            block_of(list.back()) != block_of(i))
+            flush();
+        if (list.empty() || block_of(list.back()) != block_of(i))
+            for (const auto* c : of)
+                (void)c->statistics->block(block_of(i));
+        list.push_back(i);
+    }
+    flush();
 }
 
 std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
@@ -154,8 +233,17 @@ std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
     for (const auto& part : input_.keep_dense) {
         if (part == "spiking") {
             if (units.empty()) continue;
-            const auto& sites = calibration_for(false, nsvd::moments::raw).sites;
-            for (const auto site : nsvd::spiking(sites))
+            std::vector<double> peaks;
+            if (const auto before = journal_.find("peaks.json")) {
+                peaks = before->at("peaks").get<std::vector<double>>();
+            } else {
+                bar_.label("calibration");
+                for (std::size_t block = 0; block < model_.shape().blocks; ++block)
+                    for (const auto& site : text().statistics->block(block))
+                        peaks.push_back(nsvd::peak(site));
+                journal_.keep("peaks.json", {{"peaks", peaks}});
+            }
+            for (const auto site : nsvd::spiking(std::span<const double>(peaks)))
                 for (std::size_t i = 0; i < units.size(); ++i)
                     if (model_.site_index(units[i].layers.front()) == site) dense[i] = true;
             continue;
@@ -174,20 +262,38 @@ std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
     return dense;
 }
 
+std::vector<Eigen::VectorXd> compressor::find_spectra(
+    const std::vector<unit>& units, const std::function<nsvd::metric(const unit&)>& metric_of,
+    const calibrated& calib) {
+    std::vector<Eigen::VectorXd> found(units.size());
+    const auto entry = [](std::size_t i) { return fmt::format("spectrum-{:05}.json", i); };
+    bar_.label("spectra");
+    bar_.expect(units.size());
+    const auto pending = [&](std::size_t i) {
+        if (const auto before = journal_.find(entry(i))) found[i] = vector_from(before->at("spectrum"));
+        return found[i].size() == 0;
+    };
+    for_units(units, {&calib}, pending, [&](std::size_t i) {
+        named(units[i], [&] {
+            found[i] = nsvd::every_rank(weight_of(units[i], originals_), metric_of(units[i])).info().spectrum;
+        });
+        journal_.keep(entry(i), {{"spectrum", to_json(found[i])}});
+        bar_.step();
+    });
+    return found;
+}
+
 std::vector<method_options> compressor::tune(const recipe& r, const std::vector<unit>& units,
-                                             const std::vector<std::optional<Eigen::Index>>& ranks,
-                                             const calibrated& calib) {
+                                             const unit_ranks& ranks, const calibrated& calib) {
     std::vector<method_options> options(units.size(), options_of(r));
     if (!r.tuned && !r.tuned_once) return options;
     if (input_.held_out.empty())
         throw nsvd::error(fmt::format("{}: a tuned recipe wants a second text: --tune FILE", r.name));
     if (!r.how->whitening) throw nsvd::error(fmt::format("{}: plain SVD has nothing to tune", r.name));
-    restore();
     if (!held_out_) {
-        const auto windows = draw_text(input_.held_out, input_.sample, input_.held_out_name);
-        bar_.label("held-out text");
-        bar_.expect(windows.windows.size());
-        held_out_ = gather(model_, windows, nsvd::moments::raw, input_.threads, bar_);
+        held_out_.emplace();
+        held_out_->windows = draw_text(input_.held_out, input_.sample, input_.held_out_name);
+        held_out_->statistics = statistics_of(held_out_->windows, nsvd::moments::raw, "held-out", memory());
     }
     // Of the grid, what the method and the way it is used leave open.
     const bool diagonal = *r.how->whitening == nsvd::whitening::diagonal;
@@ -198,14 +304,19 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     bar_.label("tuning");
     bar_.expect(units.size());
     std::vector<std::vector<double>> losses(units.size());  // empty for layers that stay dense
-    parallel_for(units.size(), input_.threads, [&](std::size_t i) {
-        if (ranks[i]) {
-            const auto& held_out = (*held_out_)[model_.site_index(units[i].layers.front())];
-            losses[i] = named(units[i], [&] {
-                return nsvd::held_out_losses(weight_of(units[i], originals_), inputs_of(units[i], calib),
-                                             held_out, *ranks[i], grid);
-            });
-        }
+    const auto entry = [](std::size_t i) { return fmt::format("tuning-{:05}.json", i); };
+    const auto pending = [&](std::size_t i) {
+        if (!ranks[i]) return false;
+        if (const auto before = journal_.find(entry(i)))
+            losses[i] = before->at("losses").get<std::vector<double>>();
+        return losses[i].empty();
+    };
+    for_units(units, {&calib, &*held_out_}, pending, [&](std::size_t i) {
+        losses[i] = named(units[i], [&] {
+            return nsvd::held_out_losses(weight_of(units[i], originals_), inputs_of(units[i], calib),
+                                         inputs_of(units[i], *held_out_), *ranks[i], grid);
+        });
+        journal_.keep(entry(i), {{"losses", losses[i]}});
         bar_.step();
     });
     std::vector<std::vector<double>> all = losses;
@@ -220,102 +331,131 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     return options;
 }
 
-/// Puts a layer, or the unit's own ones, into the model.
-layer_record compressor::put(const unit& u, const Eigen::MatrixXf& w, std::optional<linear> layer,
-                             const std::string& status) {
-    const auto type = model_.layer_dtype(u.layers.front());
-    layer_record record{.name = u.name, .m = w.rows(), .n = w.cols(), .status = status};
-    if (!layer) {
-        for (const auto i : u.layers) {
-            model_.layer(i) = originals_[i];
-            record.parameters += originals_[i].parameters();
-            record.bytes += stored_bytes(originals_[i], type);
-        }
-        record.rank = u.shape.full_rank();
-        record.status = "dense";
-        return record;
+layer_record compressor::leave_dense(const unit& u) {
+    layer_record record{
+        .name = u.name, .m = u.shape.rows, .n = u.shape.cols, .rank = u.shape.full_rank(), .status = "dense"};
+    for (const auto own : u.layers) {
+        model_.layer(own) = originals_[own];
+        record.parameters += originals_[own].parameters();
+        record.bytes += stored_bytes(originals_[own], model_.layer_dtype(own));
     }
-    auto stored = rounded(*layer, type, u.name);
+    return record;
+}
+
+layer_record compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
+                             const nsvd::decomposition_info& info, double seconds) {
+    const auto type = model_.layer_dtype(u.layers.front());
+    auto stored = rounded(layer, type, u.name);
     const auto factors = factors_of(stored);
-    const auto& text = calibrations_.at({false, nsvd::moments::raw});
-    record.rank = factors.rank();
-    record.parameters = stored.parameters();
-    record.bytes = stored_bytes(stored, type);
-    record.weighted_error = nsvd::weighted_error(w, factors, inputs_of(u, text));
-    record.plain_error = nsvd::plain_error(w, factors);
-    for (const auto i : u.layers)
-        model_.layer(i) = linear();
+    layer_record record{.name = u.name,
+                        .m = w.rows(),
+                        .n = w.cols(),
+                        .rank = factors.rank(),
+                        .parameters = stored.parameters(),
+                        .bytes = stored_bytes(stored, type),
+                        .weighted_error = nsvd::weighted_error(w, factors, inputs_of(u, text())),
+                        .plain_error = nsvd::plain_error(w, factors),
+                        .seconds = seconds,
+                        .status = std::string(to_string(info.status)),
+                        .spectrum = {info.spectrum.begin(), info.spectrum.end()}};
+    if (journal_.keeps()) {
+        nsvd::safetensors::write(journal_.path(layer_entry(i)), layer_tensors(stored, type, u.name),
+                                 {{"record", to_json(record).dump()}});
+        if (input_.low_memory) stored = kept_layer(i, u).layer;
+    }
+    for (const auto own : u.layers)
+        model_.layer(own) = linear();
     model_.layer(u.layers.front()) = std::move(stored);
     return record;
 }
 
-void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
-                                const std::vector<std::optional<Eigen::Index>>& ranks,
+bool compressor::is_kept(std::size_t i) const {
+    return journal_.has(layer_entry(i));
+}
+
+stored_layer compressor::kept_layer(std::size_t i, const unit& u) const {
+    auto file = std::make_shared<const checkpoint>(journal_.path(layer_entry(i)));
+    return defer_layer(std::move(file), u.name, u.shape.rows, u.shape.cols);
+}
+
+bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_record>& records) {
+    if (!is_kept(i)) return false;
+    const auto path = journal_.path(layer_entry(i));
+    const auto layer = kept_layer(i, u).layer;
+    try {
+        records[i] = record_from(
+            nlohmann::ordered_json::parse(checkpoint(path).files().front().metadata().at("record")));
+    } catch (const std::exception& e) {
+        throw nsvd::error(
+            fmt::format("{}: no layer of this program ({}): remove it", path.string(), e.what()));
+    }
+    for (const auto own : u.layers)
+        model_.layer(own) = linear();
+    model_.layer(u.layers.front()) = input_.low_memory ? layer : layer.loaded();
+    bar_.step();
+    return true;
+}
+
+void compressor::compress_apart(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                                 const std::vector<method_options>& options, const calibrated& calib,
                                 std::vector<layer_record>& records) {
-    parallel_for(units.size(), input_.threads, [&](std::size_t i) {
+    std::vector<calibration_set> stages;
+    if (input_.use == statistics_use::stages)
+        for (const auto& path : input_.statistics)
+            stages.emplace_back(path);
+    const auto pending = [&](std::size_t i) {
+        if (take_kept(i, units[i], records)) return false;
+        if (!ranks[i]) records[i] = leave_dense(units[i]);
+        return ranks[i].has_value();
+    };
+    for_units(units, {&calib, &text()}, pending, [&](std::size_t i) {
         const auto& u = units[i];
         const auto start = clock::now();
         const auto w = weight_of(u, originals_);
-        std::optional<linear> layer;
-        std::string status;
-        if (ranks[i]) {
-            named(u, [&] {
-                thread_local nsvd::workspace memory;  // one layer's for the next
-                const auto& inputs = inputs_of(u, calib);
-                auto d = decompose(*r.how, w, inputs, *ranks[i], options[i], memory);
-                status = to_string(d.info.status);
-                layer = stored_in(r, std::move(d), bias_of(u, originals_), w, inputs, {});
-            });
-        }
-        const double seconds = seconds_since(start);
-        records[i] = put(u, w, std::move(layer), status);
-        records[i].seconds = seconds;
+        named(u, [&] {
+            thread_local nsvd::workspace memory;  // one layer's for the next
+            const auto& inputs = inputs_of(u, calib);
+            auto d = stages.empty() ? decompose(*r.how, w, inputs, *ranks[i], options[i], memory)
+                                    : decompose_in_stages(*r.how, w, inputs_in(stages, u), *ranks[i],
+                                                          options[i], memory);
+            const auto info = d.info;
+            const auto layer = stored_in(r, std::move(d), bias_of(u, originals_), w, inputs, {});
+            records[i] = put(i, u, w, layer, info, seconds_since(start));
+        });
         bar_.step();
     });
 }
 
 std::vector<layer_record> compressor::run(const recipe& r) {
-    // Errors are measured on the text alone, whatever the recipe is calibrated on.
-    (void)calibration_for(false, nsvd::moments::raw);
     restore();
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);
     const auto metric_of = [&](const unit& u) {
         return first_metric(*r.how, inputs_of(u, calib), options_of(r));
     };
-    const rank_evidence evidence{
-        .spectra = [&]() -> const std::vector<Eigen::VectorXd>& {
-            auto& found = spectra_[metric_key(r)];
-            if (!found.empty()) return found;
-            found.resize(units.size());
-            bar_.label("spectra");
-            bar_.expect(units.size());
-            parallel_for(units.size(), input_.threads, [&](std::size_t i) {
-                found[i] = named(units[i], [&] {
-                    return nsvd::every_rank(weight_of(units[i], originals_), metric_of(units[i]))
-                        .info()
-                        .spectrum;
-                });
-                bar_.step();
-            });
-            return found;
-        },
-        .effects = [&]() -> const std::vector<unit_effects>& {
-            const bool pivoted = r.storage == nsvd::storage::pivoted;
-            auto& found = effects_[fmt::format("{} {}", metric_key(r), pivoted)];
-            if (!found.empty()) return found;
-            const auto ranks = [&](const unit& u) { return tried_ranks(u, r.storage); };
-            bar_.label("layers compressed alone");
-            for (const auto& u : units)
-                bar_.expect(ranks(u).size());
-            auto windows = calib.windows.spread(tried_windows);
-            for (auto& window : windows)
-                window.resize(std::min(window.size(), tried_tokens));
-            found =
-                measure_effects(model_, originals_, units, metric_of, ranks, windows, input_.threads, bar_);
-            return found;
-        }};
+    const rank_evidence evidence{.spectra = [&]() -> const std::vector<Eigen::VectorXd>& {
+                                     auto& found = spectra_[metric_key(r)];
+                                     if (found.empty()) found = find_spectra(units, metric_of, calib);
+                                     return found;
+                                 },
+                                 .effects = [&]() -> const std::vector<unit_effects>& {
+                                     const bool pivoted = r.storage == nsvd::storage::pivoted;
+                                     auto& found = effects_[fmt::format("{} {}", metric_key(r), pivoted)];
+                                     if (!found.empty()) return found;
+                                     const auto ranks = [&](const unit& u) {
+                                         return tried_ranks(u, r.storage);
+                                     };
+                                     bar_.label("layers compressed alone");
+                                     for (const auto& u : units)
+                                         bar_.expect(ranks(u).size());
+                                     require_text(calib.windows, r);
+                                     auto windows = calib.windows.spread(tried_windows);
+                                     for (auto& window : windows)
+                                         window.resize(std::min(window.size(), tried_tokens));
+                                     found = measure_effects(model_, originals_, units, metric_of, ranks,
+                                                             windows, journal_, input_.threads, bar_);
+                                     return found;
+                                 }};
     const auto ranks = choose_ranks(model_, units, r, protected_units(units), evidence);
     const auto options = tune(r, units, ranks, calib);
     bar_.label(fmt::format("{} at {:g} %", r.label, 100 * r.compression));
@@ -325,83 +465,6 @@ std::vector<layer_record> compressor::run(const recipe& r) {
     else
         compress_apart(r, units, ranks, options, calib, records);
     return records;
-}
-
-// Anchored regression (2604.02119): every unit is decomposed on the inputs B that the compressed layers
-// before it give, for what the original gives on its inputs A; a unit that writes to the residual stream
-// makes up for what that has gone wrong by so far.
-void compressor::compress_in_order(const recipe& r, const std::vector<unit>& units,
-                                   const std::vector<std::optional<Eigen::Index>>& ranks,
-                                   const std::vector<method_options>& options, const calibrated& calib,
-                                   std::vector<layer_record>& records) {
-    if (!r.how->whitening || *r.how->whitening == nsvd::whitening::diagonal)
-        throw nsvd::error(
-            fmt::format("{}: anchored regression has the metric of a Gram matrix: use asvd-1, "
-                        "asvd-2 or a nested method",
-                        r.name));
-    const auto& windows = calib.windows;
-    std::vector<window_pass> original(windows.windows.size()), compressed(original.size());
-    parallel_for(original.size(), input_.threads,
-                 [&](std::size_t i) { original[i] = compressed[i] = model_.start(windows.windows[i]); });
-    const auto per_block = model_.layers_per_block();
-    for (std::size_t block = 0; block < model_.shape().blocks; ++block) {
-        const auto own = block_layers(originals_).subspan(block * per_block, per_block);
-        for (const site where : all_sites) {
-            const auto site_index = model::site_index(block, where);
-            parallel_for(original.size(), input_.threads, [&](std::size_t i) {
-                model_.reach(block, where, own, original[i]);
-                model_.reach(block, where, model_.block(block), compressed[i]);
-            });
-            const auto n = compressed.front().input.rows();
-            const auto m = compressed.front().residual.rows();
-            const bool writes = where == site::attention_output || where == site::feed_forward_output;
-            nsvd::calibration<float> pairs(n, moments_of(r));
-            Eigen::MatrixXd error_moments = Eigen::MatrixXd::Zero(writes ? m : 0, n);
-            Eigen::VectorXd mean_error = Eigen::VectorXd::Zero(writes ? m : 0);
-            for (std::size_t i = 0; i < original.size(); ++i) {
-                const auto& b = compressed[i].input;
-                pairs.update(original[i].input, b, Eigen::VectorXd::Constant(b.cols(), windows.weights[i]));
-                if (!writes) continue;
-                const Eigen::MatrixXf error = original[i].residual - compressed[i].residual;
-                error_moments += windows.weights[i] * (error * b.transpose()).cast<double>();
-                mean_error += windows.weights[i] * error.cast<double>().rowwise().sum();
-            }
-            mean_error /= pairs.weight();
-            if (writes && r.bias) error_moments -= pairs.weight() * mean_error * pairs.mean().transpose();
-
-            std::vector<std::size_t> here;
-            for (std::size_t i = 0; i < units.size(); ++i)
-                if (model_.site_index(units[i].layers.front()) == site_index) here.push_back(i);
-            parallel_for(here.size(), input_.threads, [&](std::size_t job) {
-                const auto i = here[job];
-                const auto& u = units[i];
-                const auto start = clock::now();
-                const auto w = weight_of(u, originals_);
-                std::optional<linear> layer;
-                std::string status;
-                if (ranks[i]) {
-                    named(u, [&] {
-                        auto d = nsvd::anchored(w, pairs, nsvd::rank{*ranks[i]},
-                                                {.epsilon = r.epsilon + options[i].blend,
-                                                 .share = r.how->residual ? options[i].share : 1.0,
-                                                 .moments = moments_of(r),
-                                                 .output_error = writes ? &error_moments : nullptr,
-                                                 .residual = r.how->residual.value_or(nsvd::residual::svd)});
-                        status = to_string(d.info.status);
-                        layer = stored_in(r, std::move(d), bias_of(u, originals_), w, pairs, mean_error);
-                    });
-                }
-                const double seconds = seconds_since(start);
-                records[i] = put(u, w, std::move(layer), status);
-                records[i].seconds = seconds;
-                bar_.step();
-            });
-            parallel_for(original.size(), input_.threads, [&](std::size_t i) {
-                model_.leave(block, where, own, original[i]);
-                model_.leave(block, where, model_.block(block), compressed[i]);
-            });
-        }
-    }
 }
 
 }  // namespace llm

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: MIT
-/// Compressing all linear layers of a model, and writing the result as a model folder.
+/// Compressing all linear layers of a model.
 #pragma once
 
 #include "calibrate.hpp"
+#include "calibration_set.hpp"
 #include "effect.hpp"
+#include "input_statistics.hpp"
+#include "journal.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "recipe.hpp"
+#include "stored_layer.hpp"
 #include "unit.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -29,7 +35,11 @@ struct layer_record {
     double weighted_error = 0, plain_error = 0;
     double seconds = 0;
     std::string status;  // "dense" where it was left as it was
+    /// Squared singular values of W in the metric of the first stage, descending; empty where dense.
+    std::vector<double> spectrum{};
 };
+
+[[nodiscard]] nlohmann::ordered_json to_json(const layer_record& record);
 
 /// What recipes have to go by.
 struct compression_input {
@@ -40,6 +50,13 @@ struct compression_input {
     std::string held_out_name = {};
     std::vector<std::string> keep_dense = {};  ///< parts of the names of layers, or "spiking" (nsvd::spiking)
     unsigned threads = 0;                      ///< 0: one a processor
+    /// Statistics of the inputs in files (calibration_set.hpp), in place of those of the calibration text.
+    std::vector<std::filesystem::path> statistics = {};
+    statistics_use use = statistics_use::pooled;  ///< of several files
+    /// Where what is finished is kept: one journal for one recipe.
+    const journal* kept = nullptr;
+    /// Statistics of one block at a time: a pass through the blocks for each use of them.
+    bool low_memory = false;
 };
 
 /// Throws nsvd::error naming the first layer that is in factors.
@@ -64,48 +81,62 @@ public:
 private:
     struct calibrated {
         weighted_windows windows;
-        std::vector<nsvd::calibration<float>> sites;
+        std::unique_ptr<input_statistics> statistics;
     };
+    using unit_ranks = std::vector<std::optional<Eigen::Index>>;
+
     const calibrated& calibration_for(bool own_text, nsvd::moments about);
-    [[nodiscard]] const nsvd::calibration<float>& inputs_of(const unit& u, const calibrated& c) const {
-        return c.sites[model_.site_index(u.layers.front())];
+    [[nodiscard]] const calibrated& text(nsvd::moments about = nsvd::moments::raw) {
+        return calibration_for(false, about);
     }
+    [[nodiscard]] std::unique_ptr<input_statistics> statistics_of(const weighted_windows& windows,
+                                                                  nsvd::moments about, const char* name,
+                                                                  input_statistics::memory keep);
+    [[nodiscard]] input_statistics::memory memory() const {
+        return input_.low_memory ? input_statistics::memory::one_block : input_statistics::memory::all;
+    }
+    [[nodiscard]] const nsvd::calibration<float>& inputs_of(const unit& u, const calibrated& c) const;
+    [[nodiscard]] std::vector<nsvd::calibration<float>> inputs_in(const std::vector<calibration_set>& sets,
+                                                                  const unit& u) const;
+    /// Calls `work` for the units that are `pending`, in parallel where their statistics `of` fit together.
+    void for_units(const std::vector<unit>& units, std::initializer_list<const calibrated*> of,
+                   const std::function<bool(std::size_t)>& pending,
+                   const std::function<void(std::size_t)>& work);
+
     std::vector<bool> protected_units(const std::vector<unit>& units);
-    std::vector<method_options> tune(const recipe& r, const std::vector<unit>& units,
-                                     const std::vector<std::optional<Eigen::Index>>& ranks,
+    std::vector<Eigen::VectorXd> find_spectra(const std::vector<unit>& units,
+                                              const std::function<nsvd::metric(const unit&)>& metric_of,
+                                              const calibrated& calib);
+    std::vector<method_options> tune(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                                      const calibrated& calib);
-    void compress_apart(const recipe& r, const std::vector<unit>& units,
-                        const std::vector<std::optional<Eigen::Index>>& ranks,
+    void compress_apart(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                         const std::vector<method_options>& options, const calibrated& calib,
                         std::vector<layer_record>& records);
-    void compress_in_order(const recipe& r, const std::vector<unit>& units,
-                           const std::vector<std::optional<Eigen::Index>>& ranks,
+    void compress_in_order(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                            const std::vector<method_options>& options, const calibrated& calib,
                            std::vector<layer_record>& records);
-    layer_record put(const unit& u, const Eigen::MatrixXf& w, std::optional<linear> layer,
-                     const std::string& status);
+    /// A decomposed unit goes into the model and the journal.
+    layer_record put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
+                     const nsvd::decomposition_info& info, double seconds);
+    layer_record leave_dense(const unit& u);
+    // What the journal has of a unit; `take_kept` puts it into the model, and says whether there was any.
+    [[nodiscard]] bool is_kept(std::size_t i) const;
+    [[nodiscard]] stored_layer kept_layer(std::size_t i, const unit& u) const;
+    bool take_kept(std::size_t i, const unit& u, std::vector<layer_record>& records);
     void restore();
 
     model& model_;
     compression_input input_;
     progress& bar_;
+    journal no_journal_;
+    const journal& journal_;
     std::vector<linear> originals_;  // dense
     std::map<std::tuple<bool, nsvd::moments>, calibrated> calibrations_;
+    std::optional<weighted_windows> own_windows_;  // beside the text
+    std::map<nsvd::moments, std::unique_ptr<input_statistics>> own_;
     std::map<std::string, std::vector<Eigen::VectorXd>> spectra_;
     std::map<std::string, std::vector<unit_effects>> effects_;
-    std::optional<std::vector<nsvd::calibration<float>>> held_out_;
+    std::optional<calibrated> held_out_;
 };
-
-/// Throws nsvd::error unless a model can be written to `output`: another folder than the model's own, that is
-/// not there, is empty or may be overwritten (`force`).
-void check_output(const model& m, const std::filesystem::path& output, bool force);
-
-/// Writes the model's folder with every layer as it is in the model (stored_layer.hpp), in the type that the
-/// source stores it in, `about` under the key `nsvd` of config.json, everything else, and dense layers that
-/// were not changed, byte for byte as in the source. The files get their names when all are complete;
-/// files of other names in an existing folder are left alone. Throws nsvd::error like check_output, or when
-/// writing fails.
-void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,
-                bool force);
 
 }  // namespace llm

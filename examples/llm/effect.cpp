@@ -6,6 +6,8 @@
 
 #include <nsvd/every_rank.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -25,11 +27,28 @@ struct tried_window {
 prediction_change effect_on(const model& m, std::size_t first, block_layers replaced,
                             const tried_window& window) {
     window_pass pass = window.before;
-    for (const site where : all_sites) {
-        m.reach(first, where, replaced, pass);
-        m.leave(first, where, replaced, pass);
-    }
+    m.pass_through(first, replaced, pass);
     return compare_predictions(m, *window.tokens, window.hidden, m.finish(first + 1, std::move(pass)));
+}
+
+nlohmann::ordered_json to_json(const unit_effects& found) {
+    nlohmann::ordered_json json{{"dense_nll", found.dense_nll}, {"effects", nlohmann::ordered_json::array()}};
+    for (const auto& e : found.effects)
+        json["effects"].push_back({e.rank, e.divergence, e.nll});
+    return json;
+}
+
+/// JSON has no infinite numbers: they are null.
+double number(const nlohmann::ordered_json& json) {
+    return json.is_null() ? std::numeric_limits<double>::infinity() : json.get<double>();
+}
+
+unit_effects effects_from(const nlohmann::ordered_json& json) {
+    unit_effects found;
+    found.dense_nll = number(json.at("dense_nll"));
+    for (const auto& e : json.at("effects"))
+        found.effects.push_back({e.at(0).get<Eigen::Index>(), number(e.at(1)), number(e.at(2))});
+    return found;
 }
 
 }  // namespace
@@ -38,8 +57,8 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
                                           const std::vector<unit>& units,
                                           const std::function<nsvd::metric(const unit&)>& metric_of,
                                           const std::function<std::vector<Eigen::Index>(const unit&)>& ranks,
-                                          const std::vector<std::vector<token>>& windows, unsigned threads,
-                                          progress& bar) {
+                                          const std::vector<std::vector<token>>& windows, const journal& kept,
+                                          unsigned threads, progress& bar) {
     std::vector<tried_window> tried(windows.size());
     std::vector<double> nll(windows.size());
     parallel_for(windows.size(), threads, [&](std::size_t i) {
@@ -58,14 +77,15 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
     for (const auto& u : units) {
         const auto own_block = m.block_of(u.layers.front());
         for (; block < own_block; ++block)
-            parallel_for(tried.size(), threads, [&](std::size_t i) {
-                for (const site where : all_sites) {
-                    m.reach(block, where, m.block(block), tried[i].before);
-                    m.leave(block, where, m.block(block), tried[i].before);
-                }
-            });
-        const nsvd::every_rank all(weight_of(u, layers), metric_of(u));
+            parallel_for(tried.size(), threads,
+                         [&](std::size_t i) { m.pass_through(block, m.block(block), tried[i].before); });
+        const auto entry = fmt::format("effects-{:05}.json", result.size());
         auto& found = result.emplace_back();
+        if (const auto before = kept.find(entry)) {
+            found = effects_from(*before);
+            continue;
+        }
+        const nsvd::every_rank all(weight_of(u, layers), metric_of(u));
         found.dense_nll = mean([&](std::size_t i) { return nll[i]; });
         for (const auto k : ranks(u)) {
             const auto own = m.block(block);
@@ -78,6 +98,7 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
                                      mean([&](std::size_t i) { return effects[i].nll; })});
             bar.step();
         }
+        kept.keep(entry, to_json(found));
     }
     return result;
 }

@@ -2,6 +2,7 @@
 /// What compressing one unit alone does to the model's predictions.
 #pragma once
 
+#include "journal.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "unit.hpp"
@@ -30,12 +31,13 @@ struct unit_effects {
 
 /// For each unit the effects at the ranks that `ranks` gives for it, ascending. One eigendecomposition a
 /// unit, in the metric that `metric_of` gives; one pass through the blocks from the unit's on for each rank
-/// and window. Holds the hidden states of all windows twice. `layers` are the model's own, dense.
+/// and window. Holds the hidden states of all windows twice. `layers` are the model's own, dense. What the
+/// journal has of a unit is taken from there.
 [[nodiscard]] std::vector<unit_effects> measure_effects(
     const model& m, const std::vector<linear>& layers, const std::vector<unit>& units,
     const std::function<nsvd::metric(const unit&)>& metric_of,
     const std::function<std::vector<Eigen::Index>(const unit&)>& ranks,
-    const std::vector<std::vector<token>>& windows, unsigned threads, progress& bar);
+    const std::vector<std::vector<token>>& windows, const journal& kept, unsigned threads, progress& bar);
 
 /// Losses at the ranks 0, 1, …, min(m, n) from a few measured divergences: between them, log divergence is
 /// linear in the logarithm of the relative loss of the spectrum; beyond them, divergence is in proportion to

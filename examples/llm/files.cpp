@@ -38,6 +38,12 @@ nlohmann::ordered_json read_json(const std::filesystem::path& path) {
     return json;
 }
 
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+    nsvd::atomic_file file(path);
+    file.write(std::as_bytes(std::span(bytes)));
+    file.commit();
+}
+
 output::output(std::filesystem::path path) : path_(std::move(path)) {
     if (!path_.empty() && !is_standard_output()) const nsvd::atomic_file trial(path_);
 }
@@ -49,9 +55,7 @@ void output::write(std::string_view text) const {
             throw nsvd::error("standard output: cannot be written");
         return;
     }
-    nsvd::atomic_file file(path_);
-    file.write(std::as_bytes(std::span(text)));
-    file.commit();
+    write_file(path_, text);
 }
 
 }  // namespace llm

@@ -16,6 +16,9 @@ namespace llm {
 /// A JSON file that holds an object; throws nsvd::error naming the file.
 [[nodiscard]] nlohmann::ordered_json read_json(const std::filesystem::path& path);
 
+/// Writes a file that appears under its name when it is complete (nsvd::atomic_file).
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
 /// Where a result goes: a file (nsvd::atomic_file), standard output for "-", nowhere for an empty path. The
 /// place is tried out at once, so that a long run doesn't fail at its end.
 class output {

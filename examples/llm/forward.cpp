@@ -135,12 +135,21 @@ window_pass model::embed(std::span<const token> tokens, Index sequences, Index f
         for (Index t = 0; t < pass.residual.cols(); ++t)
             pass.residual.col(t) += row(*positions_, start + t % count);
     }
-    if (config_.rotary) {
-        const auto dim = static_cast<Index>(config_.head_dim);
-        pass.rotation = std::make_shared<const MatrixXf>(
-            config_.rotary->table(dim, first, count, length).replicate(1, sequences));
-    }
+    pass.rotation = rotation(first, count, length, sequences);
     return pass;
+}
+
+std::shared_ptr<const MatrixXf> model::rotation(Index first, Index count, Index length,
+                                                Index sequences) const {
+    if (!config_.rotary) return nullptr;
+    const auto dim = static_cast<Index>(config_.head_dim);
+    return std::make_shared<const MatrixXf>(
+        config_.rotary->table(dim, first, count, length).replicate(1, sequences));
+}
+
+window_pass model::start_from(MatrixXf residual) const {
+    const Index length = residual.cols();
+    return {std::move(residual), {}, rotation(0, length, length, 1), nullptr};
 }
 
 window_pass model::start(std::span<const token> window) const {
@@ -170,6 +179,19 @@ void model::reach(std::size_t block, site where, block_layers layers, window_pas
             return;
         }
     }
+}
+
+void model::reach_from_start(std::size_t block, site where, block_layers layers, window_pass& pass) const {
+    for (const auto before : all_sites) {
+        reach(block, before, layers, pass);
+        if (before == where) return;
+        leave(block, before, layers, pass);
+    }
+}
+
+void model::pass_through(std::size_t block, block_layers layers, window_pass& pass) const {
+    reach_from_start(block, site::feed_forward_output, layers, pass);
+    leave(block, site::feed_forward_output, layers, pass);
 }
 
 void model::leave(std::size_t block, site where, block_layers layers, window_pass& pass) const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// A linear layer: dense, in factors or in pivots.
+/// A linear layer: dense, in factors or in pivots; in memory or in a file.
 #pragma once
 
 #include <nsvd/error.hpp>
@@ -8,6 +8,7 @@
 
 #include <Eigen/Core>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,9 +18,29 @@
 
 namespace llm {
 
+class linear;
+
+/// What W is kept as: itself, left·right, or some of its rows or columns and coefficients of the others.
+enum class layer_form : std::uint8_t { dense, factors, pivots };
+
+/// A layer that lies in a file until it is needed.
+struct deferred_layer {
+    deferred_layer(layer_form f, Eigen::Index m, Eigen::Index n, std::int64_t count)
+        : form(f), rows(m), cols(n), parameters(count) {}
+    deferred_layer(const deferred_layer&) = delete;
+    deferred_layer& operator=(const deferred_layer&) = delete;
+    virtual ~deferred_layer() = default;
+    /// The layer in memory. Throws nsvd::error where it is not finite.
+    [[nodiscard]] virtual linear read() const = 0;
+
+    layer_form form;
+    Eigen::Index rows, cols;
+    std::int64_t parameters;  ///< without the bias
+};
+
 /// y = W x + b with W (m×n) kept as it is, as left·right, or as some of its own rows or columns and the
-/// coefficients of the others; b (m numbers) is optional.
-/// Copies share the numbers of W, which never change.
+/// coefficients of the others; b (m numbers) is optional. A deferred layer is read anew each time it is
+/// used: take `loaded()` for more than one product. Copies share the numbers of W, which never change.
 class linear {
 public:
     using bias_vector = Eigen::VectorXf;  // empty: none
@@ -38,12 +59,33 @@ public:
         set_bias(std::move(b));
     }
 
-    [[nodiscard]] const Eigen::MatrixXf* dense() const { return std::get_if<Eigen::MatrixXf>(weight_.get()); }
+    explicit linear(std::shared_ptr<const deferred_layer> deferred, bias_vector b = {})
+        : linear(Eigen::MatrixXf()) {
+        deferred_ = std::move(deferred);
+        set_bias(std::move(b));
+    }
+
+    [[nodiscard]] layer_form form() const {
+        constexpr std::array forms{layer_form::dense, layer_form::factors, layer_form::pivots};
+        return deferred_ ? deferred_->form : forms[weight_->index()];
+    }
+    // Null for layers of another form, and for deferred ones.
+    [[nodiscard]] const Eigen::MatrixXf* dense() const {
+        return deferred_ ? nullptr : std::get_if<Eigen::MatrixXf>(weight_.get());
+    }
     [[nodiscard]] const nsvd::low_rank<float>* factors() const {
         return std::get_if<nsvd::low_rank<float>>(weight_.get());
     }
     [[nodiscard]] const nsvd::pivoted_low_rank<float>* pivoted() const {
         return std::get_if<nsvd::pivoted_low_rank<float>>(weight_.get());
+    }
+    [[nodiscard]] const deferred_layer* deferred() const { return deferred_.get(); }
+    /// The same layer with its numbers in memory.
+    [[nodiscard]] linear loaded() const {
+        if (!deferred_) return *this;
+        linear result = deferred_->read();
+        result.set_bias(bias_);
+        return result;
     }
     [[nodiscard]] const bias_vector& bias() const { return bias_; }
     /// Empty: no bias. Throws nsvd::error unless there are m numbers or none.
@@ -55,9 +97,11 @@ public:
     }
 
     [[nodiscard]] Eigen::Index rows() const {
+        if (deferred_) return deferred_->rows;
         return std::visit([](const auto& w) -> Eigen::Index { return w.rows(); }, *weight_);
     }
     [[nodiscard]] Eigen::Index cols() const {
+        if (deferred_) return deferred_->cols;
         return std::visit([](const auto& w) -> Eigen::Index { return w.cols(); }, *weight_);
     }
     /// Numbers that have to be stored, the bias among them.
@@ -68,11 +112,12 @@ public:
             else
                 return w.parameters();
         };
-        return std::visit(count, *weight_) + bias_.size();
+        return (deferred_ ? deferred_->parameters : std::visit(count, *weight_)) + bias_.size();
     }
 
     /// W X + b for X (n×T, a column a token); factors are never multiplied back.
     [[nodiscard]] Eigen::MatrixXf apply(const Eigen::MatrixXf& x) const {
+        if (deferred_) return loaded().apply(x);
         Eigen::MatrixXf y = std::visit([&](const auto& w) -> Eigen::MatrixXf { return w * x; }, *weight_);
         if (bias_.size() != 0) y.colwise() += bias_;
         return y;
@@ -80,6 +125,7 @@ public:
 
     /// W itself: a dense weight, or what the factors multiply to.
     [[nodiscard]] Eigen::MatrixXf product() const {
+        if (deferred_) return deferred_->read().product();
         const auto multiplied = [](const auto& w) -> Eigen::MatrixXf {
             if constexpr (std::is_same_v<std::decay_t<decltype(w)>, Eigen::MatrixXf>)
                 return w;
@@ -89,11 +135,14 @@ public:
         return std::visit(multiplied, *weight_);
     }
     /// The same layer with W written out; nothing is copied where it is dense already.
-    [[nodiscard]] linear multiplied() const { return dense() != nullptr ? *this : linear(product(), bias_); }
+    [[nodiscard]] linear multiplied() const {
+        return form() == layer_form::dense ? *this : linear(product(), bias_);
+    }
 
 private:
     using weight = std::variant<Eigen::MatrixXf, nsvd::low_rank<float>, nsvd::pivoted_low_rank<float>>;
-    std::shared_ptr<const weight> weight_;
+    std::shared_ptr<const weight> weight_;  // of an empty matrix while deferred
+    std::shared_ptr<const deferred_layer> deferred_;
     bias_vector bias_;
 };
 

@@ -2,6 +2,7 @@
 // nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
 
 #include "commands/commands.hpp"
+#include "interrupt.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -18,13 +19,16 @@ int main(int argc, char** argv) {
     std::string command_line;
     for (int i = 0; i < argc; ++i)
         command_line += (i == 0 ? "" : " ") + std::string(argv[i]);
+    llm::note_interrupts();
     try {
         app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);
         app.require_subcommand(1);
         app.footer(
-            "Exit codes: 0 done; 1 it could not be done, with a line that says why; 2 wrong command line.");
+            "Exit codes: 0 done; 1 it could not be done, with a line that says why; 2 wrong command "
+            "line; 130 interrupted.");
+        llm::commands::add_calibrate(app, command_line);
         llm::commands::add_compare(app, command_line);
-        llm::commands::add_compress(app);
+        llm::commands::add_compress(app, command_line);
         llm::commands::add_evaluate(app);
         app.parse(argc, argv);
         if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
@@ -32,6 +36,10 @@ int main(int argc, char** argv) {
         return 0;
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;
+    } catch (const llm::interrupted&) {
+        fmt::print(stderr,
+                   "nsvd-llm: interrupted; calibrate and compress go on when they are started again\n");
+        return 130;
     } catch (const std::exception& e) {
         fmt::print(stderr, "nsvd-llm: {}\n", e.what());
         return 1;

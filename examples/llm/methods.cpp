@@ -54,4 +54,19 @@ nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
                          .moments = moments});
 }
 
+nsvd::low_rank<float> decompose_in_stages(const method& how, const Eigen::MatrixXf& w,
+                                          const std::vector<nsvd::calibration<float>>& calibs, Eigen::Index k,
+                                          const method_options& options, nsvd::workspace& memory) {
+    if (!how.whitening) throw nsvd::error("plain SVD has no use for statistics: give another method");
+    const double part = how.residual ? options.share : 1.0;
+    std::vector<nsvd::stage> stages;
+    for (const auto& calib : calibs)
+        stages.push_back({first_metric(how, calib, options), part / static_cast<double>(calibs.size())});
+    if (how.residual == nsvd::residual::interpolative)
+        stages.push_back({nsvd::column_selection{}, 1 - part});
+    else if (how.residual)
+        stages.push_back({nsvd::metric(), 1 - part});
+    return nsvd::decompose(w, stages, nsvd::rank{k}, {.workspace = &memory});
+}
+
 }  // namespace llm

@@ -9,6 +9,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace llm {
 
@@ -49,5 +50,12 @@ struct method_options {
 [[nodiscard]] nsvd::low_rank<float> decompose(const method& how, const Eigen::MatrixXf& w,
                                               const nsvd::calibration<float>& calib, Eigen::Index k,
                                               const method_options& options, nsvd::workspace& memory);
+
+/// The same with a stage for each calibration, which share the first stage's part of the rank equally.
+/// Throws nsvd::error for plain SVD, which looks at none.
+[[nodiscard]] nsvd::low_rank<float> decompose_in_stages(const method& how, const Eigen::MatrixXf& w,
+                                                        const std::vector<nsvd::calibration<float>>& calibs,
+                                                        Eigen::Index k, const method_options& options,
+                                                        nsvd::workspace& memory);
 
 }  // namespace llm

@@ -13,24 +13,17 @@
 namespace llm {
 namespace {
 
-std::filesystem::path weights_path(const std::filesystem::path& folder) {
-    if (!std::filesystem::exists(folder / "model.safetensors") &&
-        std::filesystem::exists(folder / "model.safetensors.index.json"))
-        throw nsvd::error(fmt::format(
-            "{}: models in several files are not supported yet: want model.safetensors", folder.string()));
-    return folder / "model.safetensors";
-}
-
 Eigen::Index index(std::size_t size) {
     return static_cast<Eigen::Index>(size);
 }
 
 }  // namespace
 
-model::model(std::filesystem::path folder)
+model::model(std::filesystem::path folder, residence layers)
     : folder_(std::move(folder)),
       config_(read_config(folder_ / "config.json")),
-      file_(weights_path(folder_)) {
+      weights_(std::make_shared<const checkpoint>(folder_)),
+      residence_(layers) {
     const auto& c = config_;
     for (const auto where : all_sites)
         for (std::size_t part = 0; part < layers_at(where); ++part)
@@ -38,14 +31,15 @@ model::model(std::filesystem::path folder)
     layers_per_block_ = places_.size();
     const auto hidden = index(c.hidden_size), features = index(c.embedding_size);
     const auto vocabulary = index(c.vocab_size);
-    embedding_ = read_matrix(file_, c.names.embedding, vocabulary, features);
-    if (!c.tied_embeddings) head_ = read_matrix(file_, c.names.head, vocabulary, features);
+    embedding_ = read_matrix(*weights_, c.names.embedding, vocabulary, features);
+    if (!c.tied_embeddings) head_ = read_matrix(*weights_, c.names.head, vocabulary, features);
     if (!c.names.positions.empty())
-        positions_ = read_matrix(file_, c.names.positions,
+        positions_ = read_matrix(*weights_, c.names.positions,
                                  index(c.first_position + c.max_position_embeddings), hidden);
-    if (!c.names.project_in.empty()) project_in_ = read_matrix(file_, c.names.project_in, hidden, features);
+    if (!c.names.project_in.empty())
+        project_in_ = read_matrix(*weights_, c.names.project_in, hidden, features);
     if (!c.names.project_out.empty())
-        project_out_ = read_matrix(file_, c.names.project_out, features, hidden);
+        project_out_ = read_matrix(*weights_, c.names.project_out, features, hidden);
     if (!c.names.last_norm.empty()) last_norm_ = read_norm(c.names.last_norm);
     read_blocks();
 }
@@ -53,17 +47,18 @@ model::model(std::filesystem::path folder)
 norm model::read_norm(const std::string& name) const {
     norm n{config_.norms, config_.norm_eps, {}, {}};
     if (!config_.norm_weights) return n;
-    n.weight = read_vector(file_, name + ".weight", index(config_.hidden_size));
-    if (n.kind == norm_kind::layer) n.bias = read_vector(file_, name + ".bias", index(config_.hidden_size));
+    n.weight = read_vector(*weights_, name + ".weight", index(config_.hidden_size));
+    if (n.kind == norm_kind::layer)
+        n.bias = read_vector(*weights_, name + ".bias", index(config_.hidden_size));
     return n;
 }
 
 void model::read_blocks() {
     const auto& names = config_.names;
     const auto beyond = fmt::format("{}.{}.", names.blocks, config_.blocks);
-    for (const auto& tensor : file_.tensors())
+    for (const auto& tensor : weights_->tensors())
         if (tensor.starts_with(beyond))
-            fail(file_, tensor, fmt::format("num_hidden_layers is {} in config.json", config_.blocks));
+            fail(*weights_, tensor, fmt::format("num_hidden_layers is {} in config.json", config_.blocks));
     for (std::size_t block = 0; block < config_.blocks; ++block) {
         const auto prefix = fmt::format("{}.{}.", names.blocks, block);
         norms_.push_back(
@@ -75,9 +70,10 @@ void model::read_blocks() {
 
 void model::read_linear(const std::string& name, Eigen::Index rows, Eigen::Index cols,
                         const std::string& bias_key) {
-    auto [layer, type] = read_layer(file_, name, rows, cols);
+    auto [layer, type] = residence_ == residence::in_file ? defer_layer(weights_, name, rows, cols)
+                                                          : read_layer(*weights_, name, rows, cols);
     if (!bias_key.empty() && layer.bias().size() == 0)
-        fail(file_, name + ".bias", fmt::format("is missing: {} is true in config.json", bias_key));
+        fail(*weights_, name + ".bias", fmt::format("is missing: {} is true in config.json", bias_key));
     layers_.push_back(std::move(layer));
     layer_dtypes_.push_back(type);
 }
@@ -85,7 +81,7 @@ void model::read_linear(const std::string& name, Eigen::Index rows, Eigen::Index
 void model::read_linears(site where) {
     const std::size_t first = layers_.size(), parts = layers_at(where);
     const auto& bias_key = config_.linears[index_of(where)].bias_key;
-    if (parts == 1 || !contains_layer(file_, fused_name(first))) {
+    if (parts == 1 || !contains_layer(*weights_, fused_name(first))) {
         for (std::size_t i = first; i < first + parts; ++i) {
             const auto [rows, cols] = layer_shape(i);
             read_linear(layer_name(i), rows, cols, bias_key);
@@ -98,8 +94,8 @@ void model::read_linears(site where) {
         rows += layer_shape(i).first;
     read_linear(name, rows, layer_shape(first).second, bias_key);
     for (std::size_t i = first; i < first + parts; ++i)
-        if (contains_layer(file_, layer_name(i)))
-            fail(file_, layer_name(i), fmt::format("is part of {} as well", name));
+        if (contains_layer(*weights_, layer_name(i)))
+            fail(*weights_, layer_name(i), fmt::format("is part of {} as well", name));
     layers_.resize(first + parts);
     layer_dtypes_.resize(first + parts, layer_dtypes_.back());
 }

@@ -3,6 +3,7 @@
 /// the config; here is what they share.
 #pragma once
 
+#include "checkpoint.hpp"
 #include "config.hpp"
 #include "linear.hpp"
 #include "norm.hpp"
@@ -14,6 +15,7 @@
 #include <Eigen/Core>
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -51,16 +53,20 @@ struct window_pass {
 /// Called with the inputs of a site (features × tokens) while a window passes through block `block`.
 using observer = std::function<void(std::size_t block, site where, const Eigen::MatrixXf& x)>;
 
+/// Where the linear layers of a model are kept.
+enum class residence : std::uint8_t { in_memory, in_file };
+
 class model {
 public:
-    /// Maps and checks a folder in Hugging Face layout: `config.json` and `model.safetensors` with F16, BF16
-    /// or F32 weights; linear layers as in stored_layer.hpp, some of them fused. Throws nsvd::error naming
-    /// file and tensor for what is missing, misshapen, not finite or not supported.
-    explicit model(std::filesystem::path folder);
+    /// Maps and checks a folder in Hugging Face layout: `config.json` and a checkpoint with F16, BF16 or F32
+    /// weights; linear layers as in stored_layer.hpp, some of them fused. Where the layers stay `in_file`,
+    /// each use of one reads it anew, and its numbers are checked then. Throws nsvd::error naming file and
+    /// tensor for what is missing, misshapen, not finite or not supported.
+    explicit model(std::filesystem::path folder, residence layers = residence::in_memory);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     [[nodiscard]] const config& shape() const { return config_; }
-    [[nodiscard]] const nsvd::safetensors::file& file() const { return file_; }
+    [[nodiscard]] const checkpoint& weights() const { return *weights_; }
 
     /// Linear layers are counted block by block; layer i has the input of calibration site `site_index(i)`.
     [[nodiscard]] std::size_t layers() const { return layers_.size(); }
@@ -89,8 +95,12 @@ public:
     /// Whether layer i is a fused one, and whether it is part of the fused one before it.
     [[nodiscard]] bool is_fused(std::size_t i) const { return fusible(i) > 1 && layers_[i + 1].cols() == 0; }
     [[nodiscard]] bool is_within_fused(std::size_t i) const { return layers_[i].cols() == 0; }
-    /// The type in which the file stores layer i.
-    [[nodiscard]] nsvd::safetensors::dtype layer_dtype(std::size_t i) const { return layer_dtypes_[i]; }
+    /// The type in which layer i is stored: that of the file, or the one that all numbers are to have.
+    [[nodiscard]] nsvd::safetensors::dtype layer_dtype(std::size_t i) const {
+        return stored_as_.value_or(layer_dtypes_[i]);
+    }
+    void store_as(nsvd::safetensors::dtype type) { stored_as_ = type; }
+    [[nodiscard]] std::optional<nsvd::safetensors::dtype> stored_as() const { return stored_as_; }
 
     [[nodiscard]] std::size_t sites() const { return config_.blocks * sites_per_block; }
     [[nodiscard]] static std::size_t site_index(std::size_t block, site where) {
@@ -106,8 +116,13 @@ public:
     // what they write to the residual stream. `layers` are those of the block. Throws nsvd::error for more
     // tokens than there are learned positions.
     [[nodiscard]] window_pass start(std::span<const token> window) const;
+    /// A window whose residual stream has come before some block.
+    [[nodiscard]] window_pass start_from(Eigen::MatrixXf residual) const;
     void reach(std::size_t block, site where, block_layers layers, window_pass& pass) const;
     void leave(std::size_t block, site where, block_layers layers, window_pass& pass) const;
+    /// From before a block to one of its sites, and through the whole of it.
+    void reach_from_start(std::size_t block, site where, block_layers layers, window_pass& pass) const;
+    void pass_through(std::size_t block, block_layers layers, window_pass& pass) const;
     /// Takes a window that stands before block `first` through the rest of the model: hidden_size × T.
     [[nodiscard]] Eigen::MatrixXf finish(std::size_t first, window_pass pass,
                                          const observer& observe = {}) const;
@@ -128,6 +143,10 @@ public:
     }
 
 private:
+    /// Rotary positions first, first + 1, … of texts of `length` in all; none where there are no such.
+    [[nodiscard]] std::shared_ptr<const Eigen::MatrixXf> rotation(Eigen::Index first, Eigen::Index count,
+                                                                  Eigen::Index length,
+                                                                  Eigen::Index sequences) const;
     /// Of a linear layer within its block.
     struct place {
         site input;
@@ -155,7 +174,8 @@ private:
 
     std::filesystem::path folder_;
     config config_;
-    nsvd::safetensors::file file_;
+    std::shared_ptr<const checkpoint> weights_;
+    residence residence_;
     std::vector<place> places_;
     std::size_t layers_per_block_ = 0;
     Eigen::MatrixXf embedding_;                 // vocab_size × embedding_size
@@ -166,6 +186,7 @@ private:
     std::optional<norm> last_norm_;
     std::vector<linear> layers_;
     std::vector<nsvd::safetensors::dtype> layer_dtypes_;
+    std::optional<nsvd::safetensors::dtype> stored_as_;
 };
 
 }  // namespace llm

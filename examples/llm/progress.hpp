@@ -2,6 +2,8 @@
 /// One line on the terminal that says how far a long run is.
 #pragma once
 
+#include "interrupt.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,7 +41,9 @@ public:
         label_ = std::move(text);
     }
 
+    /// Throws `interrupted` after Ctrl-C.
     void step() {
+        check_interrupt();
         if (total_ == 0) return;
         const std::lock_guard lock(mutex_);
         ++done_;

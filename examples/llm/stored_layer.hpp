@@ -2,6 +2,7 @@
 /// A linear layer as it lies in a model's file (docs/formats.md).
 #pragma once
 
+#include "checkpoint.hpp"
 #include "linear.hpp"
 
 #include <nsvd/ext/safetensors.hpp>
@@ -10,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,15 +28,20 @@ struct stored_layer {
 };
 
 /// Whether the file has tensors of layer `name`.
-[[nodiscard]] bool contains_layer(const nsvd::safetensors::file& file, const std::string& name);
+[[nodiscard]] bool contains_layer(const checkpoint& file, const std::string& name);
 
 /// Layer `name` (m×n) of a file: dense, in factors or in pivots, with or without a bias, all numbers of one
 /// type. Throws nsvd::error naming file and tensor for what is missing, misshapen, not finite or does not
 /// belong together.
-[[nodiscard]] stored_layer read_layer(const nsvd::safetensors::file& file, const std::string& name,
-                                      Eigen::Index m, Eigen::Index n);
+[[nodiscard]] stored_layer read_layer(const checkpoint& file, const std::string& name, Eigen::Index m,
+                                      Eigen::Index n);
 
-/// The tensors of a layer, numbers in the type given.
+/// The same, checked but for the numbers, which are read when they are needed; biases are read at once.
+[[nodiscard]] stored_layer defer_layer(std::shared_ptr<const checkpoint> file, const std::string& name,
+                                       Eigen::Index m, Eigen::Index n);
+
+/// The tensors of a layer, numbers in the type given. Those of a deferred layer of this type are not copied:
+/// its file has to outlive them.
 [[nodiscard]] std::vector<nsvd::safetensors::tensor> layer_tensors(const linear& layer,
                                                                    nsvd::safetensors::dtype type,
                                                                    const std::string& name);

@@ -36,6 +36,11 @@ private:
     int threads_ = 0;
 };
 
+/// One a processor.
+[[nodiscard]] inline unsigned default_threads() {
+    return std::max(1U, std::thread::hardware_concurrency());
+}
+
 /// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor). The
 /// first exception stops what has not started and is thrown again here.
 template <class Work>
@@ -55,7 +60,7 @@ void parallel_for(std::size_t count, unsigned threads, const Work& work) {
             }
         }
     };
-    if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
+    if (threads == 0) threads = default_threads();
     const auto helpers = std::min<std::size_t>(threads, std::max<std::size_t>(count, 1)) - 1;
     {
         std::vector<std::jthread> pool;

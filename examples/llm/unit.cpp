@@ -20,10 +20,17 @@ std::vector<unit> units_of(const model& m, bool joint) {
     return units;
 }
 
+std::vector<linear> in_memory(block_layers layers) {
+    std::vector<linear> loaded;
+    for (const auto& layer : layers)
+        loaded.push_back(layer.loaded());
+    return loaded;
+}
+
 Eigen::MatrixXf weight_of(const unit& u, const std::vector<linear>& layers) {
     std::vector<Eigen::MatrixXf> parts;
     for (const auto i : u.layers)
-        parts.push_back(*layers[i].dense());
+        parts.push_back(layers[i].product());
     return parts.size() == 1 ? std::move(parts.front()) : Eigen::MatrixXf(nsvd::stack_rows(parts));
 }
 

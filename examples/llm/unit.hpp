@@ -23,6 +23,15 @@ struct unit {
 /// Every layer by itself; with `joint`, q, k and v as one and gate and up as one.
 [[nodiscard]] std::vector<unit> units_of(const model& m, bool joint);
 
+/// The layers of one block.
+[[nodiscard]] inline block_layers block_of(const std::vector<linear>& layers, std::size_t block,
+                                           const model& m) {
+    return block_layers(layers).subspan(block * m.layers_per_block(), m.layers_per_block());
+}
+
+/// The same layers with their numbers in memory.
+[[nodiscard]] std::vector<linear> in_memory(block_layers layers);
+
 /// The dense layers of a unit, stacked on their rows (m×n).
 [[nodiscard]] Eigen::MatrixXf weight_of(const unit& u, const std::vector<linear>& layers);
 

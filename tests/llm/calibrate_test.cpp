@@ -9,6 +9,8 @@
 
 namespace {
 
+const llm::journal none;
+
 /// Windows 0, 1, … of `length` tokens that say which they are.
 std::vector<std::vector<llm::token>> numbered(std::size_t count, std::size_t length, llm::token from = 0) {
     std::vector<std::vector<llm::token>> list;
@@ -113,7 +115,7 @@ TEST_CASE("calibration: text of the model's own counts half as much for each kin
     CHECK(all.weight() == 600);
     CHECK(all.weights == std::vector<double>(30, 1.0));
     const auto text = all.windows;
-    llm::add_own_text(all, model, 7, 2, silent);
+    llm::add_own_text(all, model, 7, 2, none, silent);
     REQUIRE(all.windows.size() == 30 + 64 + 64);
     CHECK(std::equal(text.begin(), text.end(), all.windows.begin()));
     CHECK(all.weight() == Approx(1200).epsilon(1e-13));
@@ -128,8 +130,8 @@ TEST_CASE("calibration: text of the model's own counts half as much for each kin
     // No longer than 256, and the same again.
     auto longer = llm::draw_text(where.source().tokens(900), {.context = 300}, "text");
     auto again = longer;
-    llm::add_own_text(longer, model, 7, 1, silent);
-    llm::add_own_text(again, model, 7, 3, silent);
+    llm::add_own_text(longer, model, 7, 1, none, silent);
+    llm::add_own_text(again, model, 7, 3, none, silent);
     CHECK(longer.windows[3].size() == 256);
     CHECK(longer.windows.back().size() == 256);
     CHECK(longer.weight() == Approx(1800).epsilon(1e-13));

@@ -8,6 +8,7 @@
 #include "methods.hpp"
 #include "naive_llama.hpp"
 #include "perplexity.hpp"
+#include "save.hpp"
 #include "small_model.hpp"
 #include "support/catch.hpp"
 
@@ -128,17 +129,17 @@ TEST_CASE("a compressed folder evaluates to what compression measured in memory"
                                               sites[back.site_index(i)])));
             CHECK(layers[i].plain_error ==
                   Approx(nsvd::plain_error(*dense[i].dense(), *back.layer(i).factors())));
-            CHECK(layers[i].bytes == llm_test::bytes_in(back.file(), layers[i].name));
+            CHECK(layers[i].bytes == llm_test::bytes_in(back.weights(), layers[i].name));
             CHECK(back.layer_dtype(i) == dtype);
         }
-        const auto& source = model.file();
+        const auto& source = model.weights();
         for (const auto& name : source.tensors()) {
             if (name.find("_proj") != std::string::npos)
-                CHECK_FALSE(back.file().contains(name));
+                CHECK_FALSE(back.weights().contains(name));
             else
-                CHECK(same_bytes(back.file().at(name), source.at(name)));
+                CHECK(same_bytes(back.weights().at(name), source.at(name)));
         }
-        CHECK(back.file().tensors().size() == source.tensors().size() + model.layers());
+        CHECK(back.weights().tensors().size() == source.tensors().size() + model.layers());
         auto config = llm::read_json(output / "config.json");
         CHECK(config.at("nsvd").at("method") == how.name);
         config.erase("nsvd");

@@ -4,6 +4,7 @@
 #include "compress.hpp"
 #include "perplexity.hpp"
 #include "ranks.hpp"
+#include "save.hpp"
 #include "small_model.hpp"
 #include "stored_layer.hpp"
 #include "support/catch.hpp"
@@ -21,6 +22,8 @@ using llm_test::recipe_at;
 namespace st = nsvd::safetensors;
 
 namespace {
+
+const llm::journal none;
 
 constexpr std::size_t context = 20;
 
@@ -172,7 +175,7 @@ TEST_CASE("text of the model's own is part of what a recipe is calibrated on, no
     input.sample.seed = 5;
     auto all = llm::draw_text(tokens, input.sample, "text");
     const auto text = llm::gather(model, all, nsvd::moments::raw, 1, silent);
-    llm::add_own_text(all, model, 5, 1, silent);
+    llm::add_own_text(all, model, 5, 1, none, silent);
     const auto sites = llm::gather(model, all, nsvd::moments::raw, 1, silent);
     llm::compressor compress(model, input, silent);
     const auto records = compress.run(recipe_at("asvd-1+own-text", 0.3));
@@ -388,7 +391,7 @@ TEST_CASE("what a recipe stores is within the budget and what its files take", "
             const llm::model back(output);
             std::int64_t stored = 0, numbers = 0;
             for (const auto& record : records)
-                stored += llm_test::bytes_in(back.file(), record.name);
+                stored += llm_test::bytes_in(back.weights(), record.name);
             for (std::size_t i = 0; i < back.layers(); ++i)
                 numbers += back.layer(i).parameters();
             CHECK(bytes == stored);
@@ -438,7 +441,7 @@ TEST_CASE("layers that are to stay dense are the source's, byte for byte", "[llm
             CHECK((model.layer(i).dense() == dense[i].dense()) == kept);
             const auto weight = model.layer_name(i) + ".weight";
             CHECK(file.contains(weight) == kept);
-            if (kept) CHECK(std::ranges::equal(file.at(weight).bytes, model.file().at(weight).bytes));
+            if (kept) CHECK(std::ranges::equal(file.at(weight).bytes, model.weights().at(weight).bytes));
         }
     }
     llm::model model(where.path());

@@ -13,6 +13,8 @@
 
 namespace {
 
+const llm::journal none;
+
 /// Divergence and nll from logits (vocabulary × N), in double.
 llm::prediction_change naive_change(const Eigen::MatrixXd& before, const Eigen::MatrixXd& after,
                                     const std::vector<llm::token>& window) {
@@ -39,7 +41,7 @@ TEST_CASE("predictions of two hidden states, against sums in double", "[llm]") {
         const llm_test::small_model where(source);
         const llm::model model(where.path());
         const auto head = nsvd::safetensors::to_matrix<double>(
-            model.file().at(tied ? "model.embed_tokens.weight" : "lm_head.weight"));
+            model.weights().at(tied ? "model.embed_tokens.weight" : "lm_head.weight"));
         for (const std::size_t length : {2UL, 20UL, 257UL, 300UL}) {
             const auto window = source.tokens(length);
             const Eigen::MatrixXf before = model.hidden(window);
@@ -88,8 +90,10 @@ TEST_CASE("effects of units compressed alone, against models with that layer rep
         const auto ranks = [](const llm::unit& u) {
             return u.layers.front() % 7 == 3 ? std::vector<Eigen::Index>{5} : std::vector<Eigen::Index>{2, 7};
         };
-        const auto found = llm::measure_effects(model, layers, units, metric_of, ranks, windows, 1, silent);
-        const auto threads = llm::measure_effects(model, layers, units, metric_of, ranks, windows, 3, silent);
+        const auto found =
+            llm::measure_effects(model, layers, units, metric_of, ranks, windows, none, 1, silent);
+        const auto threads =
+            llm::measure_effects(model, layers, units, metric_of, ranks, windows, none, 3, silent);
         REQUIRE(found.size() == units.size());
         double dense_nll = 0;
         for (const auto& window : windows)

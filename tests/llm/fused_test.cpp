@@ -3,6 +3,7 @@
 #include "compare.hpp"
 #include "compress.hpp"
 #include "perplexity.hpp"
+#include "save.hpp"
 #include "small_model.hpp"
 #include "stored_layer.hpp"
 #include "support/catch.hpp"
@@ -133,21 +134,21 @@ TEST_CASE("joint compression, saved and read back, gives the same logits", "[llm
             std::size_t of_layers = 0;
             for (const auto& record : records) {
                 CAPTURE(record.name);
-                CHECK(record.bytes == llm_test::bytes_in(back.file(), record.name));
+                CHECK(record.bytes == llm_test::bytes_in(back.weights(), record.name));
                 for (const auto part : llm::layer_parts)
-                    of_layers += back.file().contains(record.name + "." + std::string(part)) ? 1 : 0;
+                    of_layers += back.weights().contains(record.name + "." + std::string(part)) ? 1 : 0;
             }
             for (const auto* part : {"q", "k", "v"})
-                CHECK_FALSE(llm::contains_layer(back.file(),
+                CHECK_FALSE(llm::contains_layer(back.weights(),
                                                 std::string("model.layers.0.self_attn.") + part + "_proj"));
             CHECK(records[0].name == "model.layers.0.self_attn.qkv_proj");
             CHECK(records[0].m == 32);
             CHECK(records[2].name == "model.layers.0.mlp.gate_up_proj");
             CHECK(records[2].m == 48);
             std::size_t others = 0;
-            for (const auto& tensor : model.file().tensors())
+            for (const auto& tensor : model.weights().tensors())
                 others += tensor.find("_proj") == std::string::npos ? 1 : 0;
-            CHECK(back.file().tensors().size() == others + of_layers);
+            CHECK(back.weights().tensors().size() == others + of_layers);
             CHECK(error_of([&] { llm::require_dense(back); }).find("compressed already") !=
                   std::string::npos);
         }
@@ -193,7 +194,7 @@ TEST_CASE("a file with a fused layer and one of its parts is an error", "[llm]")
         const llm_test::scratch copy;
         std::filesystem::copy(folder / "joint" / "config.json", copy / "config.json");
         if (!layer.empty()) {
-            const auto& view = model.file().at(layer + ".weight");
+            const auto& view = model.weights().at(layer + ".weight");
             tensors.push_back({layer + part, view.dtype, view.shape, view.bytes});
         }
         st::write(copy / "model.safetensors", tensors);
@@ -265,9 +266,9 @@ TEST_CASE("a model that was saved fused compresses like its layers multiplied ou
     CHECK(fused.dense_bytes < dense.dense_bytes);
     const llm::model stored(folder / "fused");
     std::int64_t bytes = 0;
-    for (const auto& tensor : stored.file().tensors())
+    for (const auto& tensor : stored.weights().tensors())
         if (tensor.find("_proj") != std::string::npos)
-            bytes += static_cast<std::int64_t>(stored.file().at(tensor).bytes.size());
+            bytes += static_cast<std::int64_t>(stored.weights().at(tensor).bytes.size());
     CHECK(fused.dense_bytes == bytes);
     REQUIRE(fused.rows.size() == 8);
     for (std::size_t i = 0; i < 8; ++i) {

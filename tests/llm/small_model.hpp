@@ -50,7 +50,7 @@ inline std::vector<llm::linear> layers_of(const llm::model& m) {
 }
 
 /// Bytes of all tensors of layer `name`.
-inline std::int64_t bytes_in(const nsvd::safetensors::file& file, const std::string& name) {
+inline std::int64_t bytes_in(const llm::checkpoint& file, const std::string& name) {
     std::int64_t bytes = 0;
     for (const auto& tensor : file.tensors())
         if (tensor.starts_with(name + ".")) bytes += static_cast<std::int64_t>(file.at(tensor).bytes.size());

@@ -7,6 +7,7 @@
 #include "naive_llama.hpp"
 #include "perplexity.hpp"
 #include "random_layer.hpp"
+#include "save.hpp"
 #include "small_model.hpp"
 #include "support/catch.hpp"
 
@@ -53,7 +54,7 @@ bool same_bytes(const st::view& a, const st::view& b) {
 }
 
 /// W by the words of docs/formats.md, entry by entry.
-Eigen::MatrixXd naive_weight(const st::file& file, const std::string& name, Index m, Index n) {
+Eigen::MatrixXd naive_weight(const llm::checkpoint& file, const std::string& name, Index m, Index n) {
     if (file.contains(name + ".weight")) return st::to_matrix<double>(file.at(name + ".weight"));
     const auto left = st::to_matrix<double>(file.at(name + ".left.weight"));
     const auto right = st::to_matrix<double>(file.at(name + ".right.weight"));
@@ -91,7 +92,7 @@ TEST_CASE("stored layers: every form through a file, and what it takes there", "
                     for (const auto& t : tensors)
                         CHECK(std::ranges::count(llm::layer_parts, t.name.substr(2)) == 1);
                     st::write(path, tensors);
-                    const st::file file(path);
+                    const llm::checkpoint file(path);
                     const auto back = llm::read_layer(file, "x", m, n);
                     CHECK(back.type == type);
                     CHECK(same(back.layer, layer));
@@ -120,7 +121,7 @@ TEST_CASE("stored layers: 16-bit numbers keep their bytes", "[llm]") {
         const auto n = static_cast<Index>(bits.size());
         const auto path = folder / "layer.safetensors";
         st::write(path, std::vector<st::tensor>{{"x.weight", type, {1, n}, std::as_bytes(std::span(bits))}});
-        const st::file file(path);
+        const llm::checkpoint file(path);
         const auto again = llm::layer_tensors(llm::read_layer(file, "x", 1, n).layer, type, "x");
         REQUIRE(again.size() == 1);
         CHECK(std::ranges::equal(again[0].bytes, std::as_bytes(std::span(bits))));
@@ -159,7 +160,7 @@ TEST_CASE("stored layers: what can't be right is an error naming file and tensor
             tensors.push_back(t);
         }
         st::write(path, tensors);
-        const st::file file(path);
+        const llm::checkpoint file(path);
         const auto text = error_of([&] { (void)llm::read_layer(file, "x", m, n); });
         const auto prefix = path.string() + ": tensor 'x.";
         if (text.empty()) return text;
@@ -284,22 +285,22 @@ TEST_CASE("a model with layers of every form is read back as it was", "[llm]") {
             const auto expected = model.forward(tokens);
             REQUIRE(expected.allFinite());
             CHECK(back.forward(tokens) == expected);
-            std::size_t tensors = back.file().tensors().size();
+            std::size_t tensors = back.weights().tensors().size();
             for (std::size_t i = 0; i < model.layers(); ++i) {
                 CAPTURE(i);
                 const auto name = model.layer_name(i);
                 CHECK(same(back.layer(i), model.layer(i)));
                 CHECK(back.layer_dtype(i) == type);
-                CHECK(llm::stored_bytes(model.layer(i), type) == bytes_in(back.file(), name));
-                CHECK(back.file().contains(name + ".bias") == (changed(i) ? i % 3 == 0 : source_biased));
+                CHECK(llm::stored_bytes(model.layer(i), type) == bytes_in(back.weights(), name));
+                CHECK(back.weights().contains(name + ".bias") == (changed(i) ? i % 3 == 0 : source_biased));
                 for (const auto part : llm::layer_parts)
-                    tensors -= back.file().contains(name + "." + std::string(part)) ? 1 : 0;
+                    tensors -= back.weights().contains(name + "." + std::string(part)) ? 1 : 0;
             }
-            for (const auto& name : model.file().tensors()) {
+            for (const auto& name : model.weights().tensors()) {
                 bool of_changed = false;
                 for (std::size_t i = 0; i < model.layers(); ++i)
                     of_changed = of_changed || (changed(i) && name.starts_with(model.layer_name(i)));
-                if (!of_changed) CHECK(same_bytes(back.file().at(name), model.file().at(name)));
+                if (!of_changed) CHECK(same_bytes(back.weights().at(name), model.weights().at(name)));
                 if (name.find("_proj") == std::string::npos) --tensors;
             }
             CHECK(tensors == 0);
@@ -352,8 +353,8 @@ TEST_CASE("compression keeps the biases of the source", "[llm]") {
           llm::evaluate(model, tokens, 20, "text", 1, silent).window_nll);
     for (std::size_t i = 0; i < back.layers(); ++i) {
         const auto name = back.layer_name(i);
-        CHECK(same_bytes(back.file().at(name + ".bias"), model.file().at(name + ".bias")));
-        CHECK(layers[i].bytes == bytes_in(back.file(), name));
+        CHECK(same_bytes(back.weights().at(name + ".bias"), model.weights().at(name + ".bias")));
+        CHECK(layers[i].bytes == bytes_in(back.weights(), name));
         CHECK(layers[i].parameters == layers[i].rank * (layers[i].m + layers[i].n) + layers[i].m);
     }
 }

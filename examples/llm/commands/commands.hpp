@@ -9,8 +9,9 @@
 namespace llm::commands {
 
 // Each declares a subcommand, whose callback does the work and throws nsvd::error where it can't.
+void add_calibrate(CLI::App& app, const std::string& command_line);
 void add_compare(CLI::App& app, const std::string& command_line);
-void add_compress(CLI::App& app);
+void add_compress(CLI::App& app, const std::string& command_line);
 void add_evaluate(CLI::App& app);
 
 }  // namespace llm::commands

@@ -27,20 +27,6 @@ struct compare_arguments {
     std::string command_line;
 };
 
-std::vector<std::pair<std::string, fs::path>> named_texts(const std::vector<std::string>& arguments) {
-    std::vector<std::pair<std::string, fs::path>> texts;
-    std::vector<std::string> names;
-    for (const auto& argument : arguments) {
-        const auto split = argument.find('=');
-        if (split == 0 || split == std::string::npos || split + 1 == argument.size())
-            throw nsvd::error(fmt::format("--text {}: want NAME=FILE", argument));
-        names.push_back(argument.substr(0, split));
-        texts.emplace_back(names.back(), argument.substr(split + 1));
-    }
-    check_distinct(names, "--text");
-    return texts;
-}
-
 void run(const compare_arguments& a) {
     compare_options options{.model = a.model.model,
                             .calibration = a.recipe.calibration,

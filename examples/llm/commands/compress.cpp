@@ -3,13 +3,18 @@
 #include "../compress.hpp"
 
 #include "../compare.hpp"
+#include "../compression_summary.hpp"
 #include "../files.hpp"
+#include "../job.hpp"
+#include "../journal.hpp"
 #include "../perplexity.hpp"
+#include "../save.hpp"
 #include "commands.hpp"
 #include "options.hpp"
 
 #include <nsvd/version.hpp>
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -19,26 +24,69 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
+constexpr const char* about_entry = "about.json";
+
 struct compress_arguments {
     model_options model;
     recipe_options recipe;
-    std::string method;
+    std::string method, dtype;
+    std::vector<fs::path> statistics;
+    std::string use = "pooled";
+    std::vector<std::string> texts;
     double compression = 0;
     fs::path output;
-    bool force = false;
+    bool force = false, restart = false, low_memory = false;
+    std::string command_line;
 };
 
-json to_json(const layer_record& layer) {
-    return {{"name", layer.name},
-            {"m", layer.m},
-            {"n", layer.n},
-            {"rank", layer.rank},
-            {"parameters", layer.parameters},
-            {"bytes", layer.bytes},
-            {"weighted_error", layer.weighted_error},
-            {"plain_error", layer.plain_error},
-            {"seconds", layer.seconds},
-            {"status", layer.status}};
+nsvd::safetensors::dtype find_dtype(const std::string& name) {
+    using nsvd::safetensors::dtype;
+    return name == "f32" ? dtype::F32 : name == "f16" ? dtype::F16 : dtype::BF16;
+}
+
+std::vector<token> tokens_of(const model& m, const fs::path& path) {
+    if (path.empty()) return {};
+    return read_tokens(path, m.folder(), m.shape().vocab_size);
+}
+
+/// Everything that the weights depend on.
+json job_of(const compress_arguments& a, const recipe& r, const model& m, const compression_input& input) {
+    json job{{"nsvd", NSVD_VERSION},
+             {"model", identity_of(m)},
+             {"method", r.name},
+             {"compression", a.compression},
+             {"share", r.share},
+             {"epsilon", r.epsilon},
+             {"context", input.sample.context},
+             {"windows", input.sample.windows},
+             {"seed", input.sample.seed}};
+    if (!input.calibration.empty()) job["calibration"] = identity_of(input.calibration);
+    if (!input.held_out.empty()) job["held_out"] = identity_of(input.held_out);
+    for (const auto& path : input.statistics)
+        job["statistics"].push_back(identity_of(path));
+    if (input.statistics.size() > 1) job["use"] = a.use;
+    if (!input.keep_dense.empty()) job["keep_dense"] = input.keep_dense;
+    if (m.stored_as()) job["dtype"] = name_of(*m.stored_as());
+    return job;
+}
+
+/// A run before this one got as far as to give the result its name.
+bool is_complete(const journal& kept, const fs::path& output) {
+    const auto about = kept.find(about_entry);
+    return about && !kept.has("files") && fs::exists(output / "config.json") &&
+           read_json(output / "config.json").value("nsvd", json()) == *about;
+}
+
+json evaluate_texts(const compress_arguments& a, const model& m, std::size_t context, progress& bar) {
+    json results;
+    for (const auto& [name, path] : named_texts(a.texts)) {
+        bar.label(name);
+        const auto tokens = tokens_of(m, path);
+        bar.expect(tokens.size() / context);
+        const auto result = evaluate(m, tokens, context, path.string(), a.model.threads, bar);
+        results[name] = {{"nll", result.nll}, {"perplexity", result.perplexity}};
+    }
+    return results;
 }
 
 void run(const compress_arguments& a) {
@@ -47,72 +95,95 @@ void run(const compress_arguments& a) {
     a.recipe.tune_all(recipes);
     auto& recipe = recipes.front();
     recipe.compression = a.compression;
+    if (a.recipe.calibration.empty() && a.statistics.empty())
+        throw nsvd::error("no calibration: give a text with --calibration, or statistics with --statistics");
     const output json_out(a.model.json);
-    llm::model model(a.model.model);
+    llm::model model(a.model.model, a.low_memory ? residence::in_file : residence::in_memory);
     require_dense(model);
-    check_output(model, a.output, a.force);
-    const auto read = [&](const fs::path& path) {
-        return read_tokens(path, model.folder(), model.shape().vocab_size);
-    };
+    if (!a.dtype.empty()) model.store_as(find_dtype(a.dtype));
+    const auto partial = fs::path(a.output) += ".partial";
+    if (!fs::exists(partial)) check_output(model, a.output, a.force);
     compression_input input{
-        .calibration = read(a.recipe.calibration),
+        .calibration = tokens_of(model, a.recipe.calibration),
         .calibration_name = a.recipe.calibration.string(),
         .sample = {context_of(model, a.model.context), a.recipe.windows, a.recipe.seed},
-        .held_out = a.recipe.tune.empty() ? std::vector<token>() : read(a.recipe.tune),
+        .held_out = tokens_of(model, a.recipe.tune),
         .held_out_name = a.recipe.tune.string(),
         .keep_dense = a.recipe.keep_dense,
         .threads = a.model.threads,
+        .statistics = a.statistics,
+        .use = a.use == "stages" ? statistics_use::stages : statistics_use::pooled,
+        .kept = nullptr,
+        // Ranks that follow from the shapes alone need the statistics of a block just once.
+        .low_memory = a.low_memory,
     };
-    const auto context = input.sample.context;
+    const auto sample = input.sample;
+    const auto job = job_of(a, recipe, model, input);
+    journal kept(a.output, job, a.restart);
+    if (is_complete(kept, a.output)) {
+        kept.finish();
+        fmt::print("{}: complete already\n", a.output.string());
+        return;
+    }
+    check_output(model, a.output, a.force);
+    input.kept = &kept;
+    const auto start = std::chrono::steady_clock::now();
     std::vector<layer_record> layers;
     std::int64_t calibration_tokens = 0;
+    json dense_texts, texts;
     {
         progress bar(model.layers());
+        dense_texts = kept.find("texts.json").value_or(json());
+        if (!a.texts.empty() && dense_texts.empty()) {
+            dense_texts = evaluate_texts(a, model, sample.context, bar);
+            kept.keep("texts.json", dense_texts);
+        }
         compressor compress(model, std::move(input), bar);
         calibration_tokens = compress.calibration_tokens();
         layers = compress.run(recipe);
+        texts = evaluate_texts(a, model, sample.context, bar);
     }
-    json about{{"version", NSVD_VERSION},
-               {"method", recipe.name},
-               {"compression", a.compression},
-               {"share", a.recipe.share},
-               {"epsilon", a.recipe.epsilon},
-               {"seed", a.recipe.seed},
-               {"context", context},
-               {"calibration",
-                {{"file", a.recipe.calibration.filename().string()}, {"tokens", calibration_tokens}}}};
+    json about{{"version", NSVD_VERSION},   {"method", recipe.name},       {"compression", a.compression},
+               {"share", a.recipe.share},   {"epsilon", a.recipe.epsilon}, {"seed", sample.seed},
+               {"windows", sample.windows}, {"context", sample.context}};
+    if (!a.recipe.calibration.empty())
+        about["calibration"] = {{"file", a.recipe.calibration.filename().string()},
+                                {"tokens", calibration_tokens}};
+    for (const auto& path : a.statistics)
+        about["statistics"].push_back(path.filename().string());
+    if (a.statistics.size() > 1) about["use"] = a.use;
     if (!a.recipe.tune.empty()) about["held_out"] = a.recipe.tune.filename().string();
     if (!a.recipe.keep_dense.empty()) about["keep_dense"] = a.recipe.keep_dense;
-    std::int64_t before = 0, after = 0;
-    double error = 0;
-    for (const auto& layer : layers) {
-        about["rank"][layer.name] = layer.rank;
-        before += layer.m * layer.n;
-        after += layer.parameters;
-        error += layer.weighted_error / static_cast<double>(layers.size());
-    }
-    save_model(model, a.output, about, a.force);
-
-    json result{{"nsvd", NSVD_VERSION}, {"model", a.model.model.string()}, {"output", a.output.string()}};
-    result.update(about);
-    result.erase("version");
-    result.erase("rank");
     for (const auto& layer : layers)
-        result["layers"].push_back(to_json(layer));
-    json_out.write(dump(result));
-    if (!json_out.is_standard_output())
-        fmt::print(
-            "{} at {:g} %: {} layers, {} parameters where there were {}, mean weighted error {:.4f}: {}\n",
-            recipe.label, 100 * a.compression, layers.size(), after, before, error, a.output.string());
+        about["rank"][layer.name] = layer.rank;
+    compression_summary report{
+        .model = model,
+        .layers = layers,
+        .about = about,
+        .job = job,
+        .label = recipe.label,
+        .output = a.output.string(),
+        .command = a.command_line,
+        .threads = a.model.threads,
+        .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+        .dense_texts = dense_texts,
+        .texts = texts};
+    const auto json_report = to_json(report);
+    kept.keep(about_entry, about);
+    save_model(model, a.output, about, a.force, {{"report.json", dump(json_report)}});
+    kept.finish();
+    json_out.write(dump(json_report));
+    if (!json_out.is_standard_output()) fmt::print("{}", printed(report));
 }
 
 }  // namespace
 
-void add_compress(CLI::App& app) {
+void add_compress(CLI::App& app, const std::string& command_line) {
     const auto a = std::make_shared<compress_arguments>();
+    a->command_line = command_line;
     auto* compress = app.add_subcommand("compress", "write a compressed model folder");
     a->model.declare(*compress);
-    a->recipe.declare(*compress);
+    a->recipe.declare(*compress, true);
     compress->add_option("--compression", a->compression, "share of the parameters to remove")
         ->required()
         ->check(given("a share, like 0.3"));
@@ -121,7 +192,21 @@ void add_compress(CLI::App& app) {
         ->required();
     compress->add_option("--output", a->output, "folder to write")->required();
     compress->add_flag("--force", a->force, "write into a folder that is not empty");
+    compress->add_option("--statistics", a->statistics,
+                         "files of nsvd-llm calibrate, in place of gathering statistics; may be given again");
+    compress->add_option("--combine", a->use, "several --statistics: one pooled metric, or a stage each")
+        ->check(CLI::IsMember({"pooled", "stages"}))
+        ->capture_default_str();
+    compress->add_option("--text", a->texts,
+                         "NAME=FILE: measure perplexity before and after; may be given again");
+    compress->add_option("--dtype", a->dtype, "type of all numbers written (default: the model's own)")
+        ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+    compress->add_flag("--low-memory", a->low_memory,
+                       "weights stay in the file, statistics of one block at a time: slower");
+    compress->add_flag("--restart", a->restart, "discard what an interrupted run has left in OUTPUT.partial");
     compress->footer(about_best() +
+                     "What is finished lies in OUTPUT.partial: a run that was interrupted goes on when it is "
+                     "started again.\n\n"
                      "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
                      "--method best --output DIR-30");
     compress->callback([a] { run(*a); });

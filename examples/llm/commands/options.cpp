@@ -76,8 +76,8 @@ std::string about_best() {
         best_recipe);
 }
 
-void model_options::declare(CLI::App& command) {
-    command.add_option("--model", model, "model folder: config.json and safetensors")->required();
+void model_options::declare(CLI::App& command, bool required) {
+    command.add_option("--model", model, "model folder: config.json and safetensors")->required(required);
     command
         .add_option("--context", context, "tokens of a window (default: the model's context, at most 2048)")
         ->check(positive());
@@ -86,14 +86,36 @@ void model_options::declare(CLI::App& command) {
         ->check(given("the name of a file"));
 }
 
-void recipe_options::declare(CLI::App& command) {
-    command.add_option("--calibration", calibration, "text, or token ids in a .u16 or .u32 file")->required();
+std::vector<std::pair<std::string, std::filesystem::path>> named_texts(
+    const std::vector<std::string>& arguments) {
+    std::vector<std::pair<std::string, std::filesystem::path>> texts;
+    std::vector<std::string> names;
+    for (const auto& argument : arguments) {
+        const auto split = argument.find('=');
+        if (split == 0 || split == std::string::npos || split + 1 == argument.size())
+            throw nsvd::error(fmt::format("--text {}: want NAME=FILE", argument));
+        names.push_back(argument.substr(0, split));
+        texts.emplace_back(names.back(), argument.substr(split + 1));
+    }
+    check_distinct(names, "--text");
+    return texts;
+}
+
+void declare_calibration(CLI::App& command, std::filesystem::path& calibration, std::size_t& windows,
+                         std::uint64_t& seed, bool required) {
+    command
+        .add_option("--calibration", calibration, "text, or token ids in a .u16, .u32 or .safetensors file")
+        ->required(required);
     command.add_option("--windows", windows, "calibrate on at most this many windows")
         ->capture_default_str()
         ->check(positive());
     command.add_option("--seed", seed, "of the draw of calibration windows")
         ->capture_default_str()
         ->check(seed_number());
+}
+
+void recipe_options::declare(CLI::App& command, bool from_statistics) {
+    declare_calibration(command, calibration, windows, seed, !from_statistics);
     command.add_option("--share", share, "the first stage's part of the rank in nested methods")
         ->capture_default_str();
     command.add_option("--storage", storage, "plain or pivoted factors (default: the method's own)");

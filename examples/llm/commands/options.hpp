@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace llm::commands {
@@ -25,7 +26,7 @@ struct model_options {
     std::size_t context = 0;
     unsigned threads = 0;
 
-    void declare(CLI::App& command);
+    void declare(CLI::App& command, bool required = true);
 };
 
 /// What a model is compressed by: texts and recipes.
@@ -38,12 +39,21 @@ struct recipe_options {
     std::vector<std::string> keep_dense;
     bool anchored = false, bias = false, joint = false, own_text = false;
 
-    void declare(CLI::App& command);
+    /// `from_statistics`: a text is not needed where statistics are given.
+    void declare(CLI::App& command, bool from_statistics = false);
     /// A recipe by its name, on top of what the options say.
     [[nodiscard]] recipe find(const std::string& name) const;
     /// --tune is for the recipes that are tuned by name; for all where none is.
     void tune_all(std::vector<recipe>& recipes) const;
 };
+
+/// --calibration, --windows and --seed.
+void declare_calibration(CLI::App& command, std::filesystem::path& calibration, std::size_t& windows,
+                         std::uint64_t& seed, bool required);
+
+/// NAME=FILE each. Throws nsvd::error for others, and for a name that is given twice.
+[[nodiscard]] std::vector<std::pair<std::string, std::filesystem::path>> named_texts(
+    const std::vector<std::string>& arguments);
 
 /// Checks for CLI11, with messages of one short line.
 [[nodiscard]] CLI::Validator positive();

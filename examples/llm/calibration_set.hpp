@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+/// Files with the statistics of all inputs of a model's linear layers (docs/formats.md).
+#pragma once
+
+#include "input_statistics.hpp"
+
+#include <nsvd/ext/safetensors.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+/// What several files of statistics are for.
+enum class statistics_use : std::uint8_t {
+    pooled,  ///< one metric: the mean of those that each would give by itself, all tokens counted alike
+    stages,  ///< a stage each, in the order given
+};
+
+/// The calibrations of a file, mapped.
+class calibration_set {
+public:
+    /// Throws nsvd::error naming the file for one that is no such.
+    explicit calibration_set(std::filesystem::path path);
+
+    [[nodiscard]] const nsvd::safetensors::string_map& metadata() const { return file_.metadata(); }
+    /// What the names of each calibration's tensors begin with.
+    [[nodiscard]] const std::vector<std::string>& prefixes() const { return prefixes_; }
+    /// Throws nsvd::error naming the file where it is damaged.
+    [[nodiscard]] nsvd::calibration<float> at(const std::string& prefix) const;
+    /// Of a block of the model. Throws nsvd::error naming file and layer where they are not of its size.
+    [[nodiscard]] block_statistics block(const model& m, std::size_t block) const;
+
+private:
+    nsvd::safetensors::file file_;
+    std::vector<std::string> prefixes_;
+};
+
+/// The prefix of a site: "model.layers.0.attention.".
+[[nodiscard]] std::string site_prefix(const model& m, std::size_t block, site where);
+
+/// Statistics read from one file, or pooled from several.
+class statistics_in_files final : public statistics_source {
+public:
+    statistics_in_files(const model& m, const std::vector<std::filesystem::path>& paths);
+    /// Throws nsvd::error naming the file unless all are of moments about the same.
+    [[nodiscard]] block_statistics gather(std::size_t block) override;
+
+private:
+    const model& model_;
+    std::vector<calibration_set> sets_;
+};
+
+/// Writes a file of calibrations under `prefixes`; `make(i)` gives number i. Each is put into the journal at
+/// once, so that no more than one is in memory and none is made twice.
+void write_calibration_set(const std::filesystem::path& path, const std::vector<std::string>& prefixes,
+                           const std::function<nsvd::calibration<float>(std::size_t)>& make,
+                           const nsvd::safetensors::string_map& metadata, const journal& kept);
+
+}  // namespace llm

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Statistics of a text, or several files of them in one.
+#include "../calibrate.hpp"
+#include "../calibration_set.hpp"
+#include "../compare.hpp"
+#include "../files.hpp"
+#include "../job.hpp"
+#include "commands.hpp"
+#include "options.hpp"
+
+#include <nsvd/error.hpp>
+#include <nsvd/version.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace llm::commands {
+namespace {
+
+using json = nlohmann::ordered_json;
+namespace fs = std::filesystem;
+
+struct calibrate_arguments {
+    model_options model;
+    fs::path calibration, output;
+    std::vector<fs::path> merge;
+    std::size_t windows = sampling{}.windows;
+    std::uint64_t seed = 0;
+    bool own_text = false, central = false, force = false, restart = false;
+    std::string command_line;
+};
+
+void check_target(const calibrate_arguments& a) {
+    if (fs::is_directory(a.output))
+        throw nsvd::error(a.output.string() + ": is a folder: give the name of a file");
+    if (!a.force && fs::exists(a.output))
+        throw nsvd::error(a.output.string() + ": exists: give another --output, or --force");
+}
+
+void finish(const calibrate_arguments& a, const output& json_out, const json& result) {
+    json_out.write(dump(result));
+    if (!json_out.is_standard_output())
+        fmt::print("{}: statistics of {} inputs, {} tokens\n", a.output.string(),
+                   result.at("inputs").get<std::size_t>(), result.at("tokens").get<std::int64_t>());
+}
+
+void merge(const calibrate_arguments& a) {
+    if (!a.model.model.empty() || !a.calibration.empty())
+        throw nsvd::error("--merge adds files of statistics: no --model and no --calibration with it");
+    const output json_out(a.model.json);
+    check_target(a);
+    std::vector<calibration_set> sets;
+    json job{{"merge", json::array()}};
+    for (const auto& path : a.merge) {
+        sets.emplace_back(path);
+        job["merge"].push_back(identity_of(path));
+        if (sets.back().prefixes() != sets.front().prefixes())
+            throw nsvd::error(fmt::format("{} and {}: statistics of different models",
+                                          a.merge.front().string(), path.string()));
+    }
+    journal kept(a.output, job, a.restart);
+    const auto& prefixes = sets.front().prefixes();
+    std::int64_t tokens = 0;
+    {
+        progress bar(prefixes.size());
+        write_calibration_set(
+            a.output, prefixes,
+            [&](std::size_t i) {
+                bar.step();
+                auto sum = sets.front().at(prefixes[i]);
+                for (std::size_t s = 1; s < sets.size(); ++s)
+                    sum.merge(sets[s].at(prefixes[i]));
+                return sum;
+            },
+            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept);
+        tokens = calibration_set(a.output).at(prefixes.front()).tokens();
+    }
+    kept.finish();
+    finish(a, json_out,
+           {{"nsvd", NSVD_VERSION},
+            {"output", a.output.string()},
+            {"inputs", prefixes.size()},
+            {"tokens", tokens}});
+}
+
+void gather(const calibrate_arguments& a) {
+    if (a.model.model.empty() || a.calibration.empty())
+        throw nsvd::error("want --model and --calibration, or files to add with --merge");
+    const output json_out(a.model.json);
+    check_target(a);
+    // A block is read once for all windows, but text of the model's own wants all of them for each token.
+    const llm::model model(a.model.model, a.own_text ? residence::in_memory : residence::in_file);
+    const auto text = read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
+    const sampling sample{context_of(model, a.model.context), a.windows, a.seed};
+    auto windows = draw_text(text, sample, a.calibration.string());
+    const json job{
+        {"nsvd", NSVD_VERSION},      {"model", identity_of(model)}, {"calibration", identity_of(text)},
+        {"context", sample.context}, {"windows", sample.windows},   {"seed", sample.seed},
+        {"own_text", a.own_text},    {"central", a.central}};
+    journal kept(a.output, job, a.restart);
+    std::vector<linear> layers;
+    for (std::size_t i = 0; i < model.layers(); ++i)
+        layers.push_back(model.layer(i));
+    std::vector<std::string> prefixes;
+    for (std::size_t block = 0; block < model.shape().blocks; ++block)
+        for (const auto where : all_sites)
+            prefixes.push_back(site_prefix(model, block, where));
+    {
+        progress bar(1);
+        bar.label("calibration");
+        if (a.own_text) add_own_text(windows, model, a.seed, a.model.threads, kept, bar);
+        input_statistics statistics(
+            std::make_unique<statistics_of_text>(model, layers, windows,
+                                                 a.central ? nsvd::moments::central : nsvd::moments::raw,
+                                                 kept, "text", a.model.threads, bar),
+            input_statistics::memory::one_block);
+        write_calibration_set(
+            a.output, prefixes,
+            [&](std::size_t i) { return statistics.block(i / sites_per_block)[i % sites_per_block]; },
+            {{"nsvd", NSVD_VERSION},
+             {"command", a.command_line},
+             {"model_type", model.shape().model_type},
+             {"calibration", a.calibration.filename().string()},
+             {"context", std::to_string(sample.context)},
+             {"windows", std::to_string(windows.windows.size())},
+             {"seed", std::to_string(sample.seed)}},
+            kept);
+    }
+    kept.finish();
+    finish(a, json_out,
+           {{"nsvd", NSVD_VERSION},
+            {"model", model.folder().string()},
+            {"output", a.output.string()},
+            {"inputs", prefixes.size()},
+            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()},
+            {"windows", windows.windows.size()}});
+}
+
+}  // namespace
+
+void add_calibrate(CLI::App& app, const std::string& command_line) {
+    const auto a = std::make_shared<calibrate_arguments>();
+    a->command_line = command_line;
+    auto* calibrate = app.add_subcommand("calibrate", "save statistics of a text, for compress --statistics");
+    a->model.declare(*calibrate, false);
+    declare_calibration(*calibrate, a->calibration, a->windows, a->seed, false);
+    calibrate->add_flag("--own-text", a->own_text, "the model's own and random text as well");
+    calibrate->add_flag("--central", a->central, "moments about the mean, for compress --bias");
+    calibrate->add_option("--merge", a->merge, "files to add, in place of passing a text through a model");
+    calibrate->add_option("--output", a->output, "file to write: calibration.safetensors")->required();
+    calibrate->add_flag("--force", a->force, "replace a file that exists");
+    calibrate->add_flag("--restart", a->restart,
+                        "discard what an interrupted run has left in OUTPUT.partial");
+    calibrate->footer(
+        "What is finished lies in OUTPUT.partial: a run that was interrupted goes on when it is started "
+        "again.\n\nExamples: nsvd-llm calibrate --model DIR --calibration calibration.txt --output "
+        "news.safetensors\n          nsvd-llm calibrate --merge news.safetensors code.safetensors --output "
+        "both.safetensors");
+    calibrate->callback([a] { a->merge.empty() ? gather(*a) : merge(*a); });
+}
+
+}  // namespace llm::commands

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+/// The statistics of the inputs of a model's linear layers, block by block.
+#pragma once
+
+#include "model.hpp"
+#include "progress.hpp"
+#include "stream.hpp"
+
+#include <nsvd/calibration.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace llm {
+
+/// Calibrations of the sites of a block.
+using block_statistics = std::vector<nsvd::calibration<float>>;
+
+/// Where they come from; asked for blocks in any order, though ascending is cheapest.
+class statistics_source {
+public:
+    statistics_source() = default;
+    statistics_source(const statistics_source&) = delete;
+    statistics_source& operator=(const statistics_source&) = delete;
+    virtual ~statistics_source() = default;
+    [[nodiscard]] virtual block_statistics gather(std::size_t block) = 0;
+};
+
+/// Gathered while text passes through `layers`, the dense ones of the model.
+class statistics_of_text final : public statistics_source {
+public:
+    /// What is given by reference has to stay as long as this.
+    statistics_of_text(const model& m, const std::vector<linear>& layers, const weighted_windows& windows,
+                       nsvd::moments about, const journal& kept, std::string name, unsigned threads,
+                       progress& bar);
+    [[nodiscard]] block_statistics gather(std::size_t block) override;
+
+private:
+    const model& model_;
+    const std::vector<linear>& layers_;
+    text_stream stream_;
+    nsvd::moments about_;
+    unsigned threads_;
+    progress& bar_;
+};
+
+/// The statistics of a model's blocks: all that were asked for stay in memory, or the last alone.
+class input_statistics {
+public:
+    enum class memory : std::uint8_t { all, one_block };
+
+    input_statistics(std::unique_ptr<statistics_source> source, memory keep)
+        : source_(std::move(source)), keep_(keep) {}
+
+    /// Stays until another block is asked for, or for good.
+    [[nodiscard]] const block_statistics& block(std::size_t block);
+
+private:
+    std::unique_ptr<statistics_source> source_;
+    memory keep_;
+    std::map<std::size_t, block_statistics> found_;
+};
+
+/// The sum of two: a token counts in it what it does in either.
+class merged_statistics final : public statistics_source {
+public:
+    merged_statistics(input_statistics& first, input_statistics& second) : first_(first), second_(second) {}
+    [[nodiscard]] block_statistics gather(std::size_t block) override;
+
+private:
+    input_statistics &first_, &second_;
+};
+
+}  // namespace llm

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+/// Ctrl-C ends a run where nothing is half written.
+#pragma once
+
+#include <csignal>
+#include <exception>
+
+namespace llm {
+
+/// Thrown by a run that is to end; not an error.
+class interrupted : public std::exception {
+public:
+    [[nodiscard]] const char* what() const noexcept override { return "interrupted"; }
+};
+
+namespace detail {
+inline volatile std::sig_atomic_t interrupt_wanted = 0;
+}
+
+/// From now on the first SIGINT or SIGTERM is only noted; a second one kills.
+inline void note_interrupts() {
+    const auto note = [](int signal) {
+        detail::interrupt_wanted = 1;
+        std::signal(signal, SIG_DFL);
+    };
+    std::signal(SIGINT, note);
+    std::signal(SIGTERM, note);
+}
+
+/// Throws `interrupted` once a signal has been noted.
+inline void check_interrupt() {
+    if (detail::interrupt_wanted != 0) throw interrupted();
+}
+
+}  // namespace llm

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// What a long run has finished, in a folder: started again, it goes on from there.
+#pragma once
+
+#include "files.hpp"
+
+#include <nsvd/ext/safetensors.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace llm {
+
+/// A folder `FILE.partial` beside what a run is to write. Every entry is a file that is complete or not
+/// there. A default-constructed journal keeps nothing. One process at a time.
+class journal {
+public:
+    journal() = default;
+    /// `job` is everything that the result depends on. A folder left by the same job is gone on with. Throws
+    /// nsvd::error for one that another job has left, unless `restart` discards it, and for one that another
+    /// process works in.
+    journal(const std::filesystem::path& target, const nlohmann::ordered_json& job, bool restart);
+    journal(const journal&) = delete;
+    journal& operator=(const journal&) = delete;
+    ~journal();
+
+    [[nodiscard]] bool keeps() const { return !folder_.empty(); }
+    [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+    /// Where entry `name` lies.
+    [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
+    [[nodiscard]] bool has(const std::string& name) const;
+
+    /// What was kept under this name.
+    [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
+    void keep(const std::string& name, const nlohmann::ordered_json& entry) const;
+
+    /// Removes the folder: the result has its name.
+    void finish();
+
+private:
+    std::filesystem::path folder_;
+    int lock_ = -1;
+};
+
+}  // namespace llm

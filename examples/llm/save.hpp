@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+/// Writing a model as a folder.
+#pragma once
+
+#include "model.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace llm {
+
+/// Throws nsvd::error unless a model can be written to `output`: another folder than the model's own, that is
+/// not there, is empty or may be overwritten (`force`).
+void check_output(const model& m, const std::filesystem::path& output, bool force);
+
+/// Writes the model's folder with every layer as it is in the model (stored_layer.hpp), in as many files of
+/// weights, `about` under the key `nsvd` of config.json, the files `more` (by their names), everything else
+/// byte for byte as in the source, but for the type of numbers where the model is to be stored in another
+/// (`model::store_as`). The files are written to OUTPUT.partial and get their names when all are complete;
+/// files of other names in an existing folder are left alone. Throws nsvd::error like check_output, or when
+/// writing fails.
+void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,
+                bool force, const std::map<std::string, std::string>& more = {});
+
+}  // namespace llm

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#include "stream.hpp"
+
+#include "threads.hpp"
+
+#include <nsvd/error.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <fcntl.h>
+#include <filesystem>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace llm {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const fs::path& path, const char* what) {
+    throw nsvd::error(fmt::format("{}: {}: {}", path.string(), what, std::generic_category().message(errno)));
+}
+
+/// A descriptor that is closed, and its file removed, unless it is released.
+class new_file {
+public:
+    explicit new_file(fs::path path) : path_(std::move(path)) {
+        descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (descriptor_ < 0) fail(path_, "cannot be written");
+    }
+    new_file(const new_file&) = delete;
+    new_file& operator=(const new_file&) = delete;
+    ~new_file() {
+        if (descriptor_ < 0) return;
+        ::close(descriptor_);
+        ::unlink(path_.c_str());
+    }
+
+    void write(const Eigen::MatrixXf& x, std::size_t offset) const {
+        const auto* at = reinterpret_cast<const char*>(x.data());
+        auto left = static_cast<std::size_t>(x.size()) * sizeof(float);
+        for (auto place = static_cast<off_t>(offset * sizeof(float)); left != 0;) {
+            const auto written = ::pwrite(descriptor_, at, left, place);
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) fail(path_, "cannot be written");
+            at += written;
+            place += written;
+            left -= static_cast<std::size_t>(written);
+        }
+    }
+
+    [[nodiscard]] int release_as(const fs::path& name) {
+        if (::fsync(descriptor_) != 0 || ::rename(path_.c_str(), name.c_str()) != 0)
+            fail(name, "cannot be written");
+        return std::exchange(descriptor_, -1);
+    }
+
+private:
+    fs::path path_;
+    int descriptor_;
+};
+
+}  // namespace
+
+text_stream::text_stream(const model& m, const weighted_windows& windows, const journal& kept,
+                         std::string name)
+    : model_(m), windows_(windows), journal_(kept), name_(std::move(name)) {
+    std::size_t offset = 0;
+    for (const auto& window : windows_.windows) {
+        offsets_.push_back(offset);
+        offset += window.size() * m.shape().hidden_size;
+    }
+}
+
+text_stream::~text_stream() {
+    if (file_ >= 0) ::close(file_);
+}
+
+std::string text_stream::file_of(std::size_t block) const {
+    return fmt::format("{}-{:05}.stream", name_, block);
+}
+
+void text_stream::rewind(std::size_t block) {
+    if (file_ >= 0) ::close(std::exchange(file_, -1));
+    residuals_.clear();
+    for (block_ = journal_.keeps() ? block : 0; block_ > 0; --block_) {
+        if (!journal_.has(file_of(block_))) continue;
+        const auto path = journal_.path(file_of(block_));
+        file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        if (file_ < 0) fail(path, "cannot be read");
+        return;
+    }
+}
+
+window_pass text_stream::take(std::size_t window) const {
+    const auto& tokens = windows_.windows[window];
+    if (block_ == 0) return model_.start(tokens);
+    if (file_ < 0) return model_.start_from(residuals_[window]);
+    Eigen::MatrixXf x(static_cast<Eigen::Index>(model_.shape().hidden_size),
+                      static_cast<Eigen::Index>(tokens.size()));
+    auto* at = reinterpret_cast<char*>(x.data());
+    auto left = static_cast<std::size_t>(x.size()) * sizeof(float);
+    for (auto place = static_cast<off_t>(offsets_[window] * sizeof(float)); left != 0;) {
+        const auto count = ::pread(file_, at, left, place);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) fail(journal_.path(file_of(block_)), "cannot be read");
+        at += count;
+        place += count;
+        left -= static_cast<std::size_t>(count);
+    }
+    return model_.start_from(std::move(x));
+}
+
+void text_stream::advance(unsigned threads,
+                          const std::function<void(std::size_t window, window_pass&)>& pass) {
+    if (!journal_.keeps()) {
+        std::vector<Eigen::MatrixXf> next(size());
+        parallel_for(size(), threads, [&](std::size_t i) {
+            auto own = take(i);
+            pass(i, own);
+            next[i] = std::move(own.residual);
+        });
+        residuals_ = std::move(next);
+        ++block_;
+        return;
+    }
+    const auto path = journal_.path(file_of(block_ + 1));
+    auto temporary = path;
+    temporary += ".new";
+    new_file next(temporary);
+    parallel_for(size(), threads, [&](std::size_t i) {
+        auto own = take(i);
+        pass(i, own);
+        next.write(own.residual, offsets_[i]);
+    });
+    if (file_ >= 0) ::close(file_);
+    file_ = next.release_as(path);
+    // The block that was just passed may have to be looked at again; those before it are done with.
+    if (block_ > 0) fs::remove(journal_.path(file_of(block_ - 1)));
+    ++block_;
+}
+
+}  // namespace llm
