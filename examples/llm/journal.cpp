@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <iterator>
@@ -30,6 +31,15 @@ std::string difference(const nlohmann::ordered_json& left, const nlohmann::order
     return "it has other options";
 }
 
+/// Whether anything is there but text on its way, which another job can't use.
+bool has_results(const fs::path& folder) {
+    return std::any_of(fs::directory_iterator(folder), {}, [](const auto& entry) {
+        const auto name = entry.path().filename();
+        return name != "lock" && !name.string().starts_with("job.json") &&
+               name.string().find(".stream") == std::string::npos;
+    });
+}
+
 }  // namespace
 
 journal::journal(const fs::path& target, const nlohmann::ordered_json& job, bool restart) {
@@ -47,7 +57,7 @@ journal::journal(const fs::path& target, const nlohmann::ordered_json& job, bool
     if (has(job_name)) {
         const auto left = find(job_name);
         if (*left == job) return;
-        if (!restart)
+        if (!restart && has_results(folder_))
             fail(
                 fmt::format("left by another run ({}): finish that one with its own command, or start over "
                             "with --restart",

@@ -21,8 +21,8 @@ class journal {
 public:
     journal() = default;
     /// `job` is everything that the result depends on. A folder left by the same job is gone on with. Throws
-    /// nsvd::error for one that another job has left, unless `restart` discards it, and for one that another
-    /// process works in.
+    /// nsvd::error for results that another job has left there, unless `restart` discards them, and for one
+    /// that another process works in.
     journal(const std::filesystem::path& target, const nlohmann::ordered_json& job, bool restart);
     journal(const journal&) = delete;
     journal& operator=(const journal&) = delete;

@@ -4,6 +4,7 @@
 #include "compress.hpp"
 #include "llm_support.hpp"
 #include "model.hpp"
+#include "save.hpp"
 #include "naive_llama.hpp"
 #include "naive_opt.hpp"
 #include "naive_rope.hpp"
