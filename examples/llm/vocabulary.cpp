@@ -64,9 +64,11 @@ vocabulary::vocabulary(const std::filesystem::path& path) : path_(path) {
         if (const auto byte = raw_byte(piece)) {
             bytes_[*byte] = id;
             texts_.emplace_back(1, static_cast<char>(*byte));
+        } else if (is_control(piece)) {
+            texts_.emplace_back();
         } else {
             ids_.emplace(piece, id);
-            texts_.push_back(is_control(piece) ? "" : piece);
+            texts_.push_back(piece);
         }
     }
     for (const auto& [piece, id] : ids_) {

@@ -116,6 +116,12 @@ TEST_CASE("vocabulary: decoding", "[llm][tokens]") {
                                       R"({"pieces": [["<unk>", 0], ["\n<s>\n", 0], ["</s>", 0], ["<0xC3>", 0],
                                          ["<0xA9>", 0], [" ", -9], ["a", -9], [" a", -2], ["é", -9]]})");
     const llm::vocabulary v(path);
+    // Not even text that looks like one becomes a control piece.
+    llm_test::write(folder / "tags.json",
+                    R"({"pieces": [["</s>", 9], [" ", -1], ["<", -1], ["/", -1], ["s", -1], [">", -1],
+                        ["</", 1], ["s>", 1]]})");
+    const llm::vocabulary tags(folder / "tags.json");
+    CHECK(tags.decode(tags.encode("</s>")) == "</s>");
     for (const auto* text : {"", "a", " a", "aa a", "é", "\xc3", "\xa9\xc3", " "})
         CHECK(v.decode(v.encode(text)) == text);
     using tokens = std::vector<llm::token>;
