@@ -87,7 +87,8 @@ void model_options::declare(CLI::App& command) {
 }
 
 void recipe_options::declare(CLI::App& command) {
-    command.add_option("--calibration", calibration, "text, or token ids: .u16, .u32, .safetensors")->required();
+    command.add_option("--calibration", calibration, "text, or token ids: .u16, .u32, .safetensors")
+        ->required();
     command.add_option("--windows", windows, "calibrate on at most this many windows")
         ->capture_default_str()
         ->check(positive());
