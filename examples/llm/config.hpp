@@ -34,6 +34,9 @@ struct tensor_names {
     std::string attention_norm, feed_forward_norm;  ///< within a block
 };
 
+/// No model has as many; more is a damaged file, whose memory would be asked for before any weight is read.
+inline constexpr std::size_t most_blocks = 1 << 16;
+
 struct config {
     std::string model_type;
     std::size_t hidden_size = 0;

@@ -34,12 +34,12 @@ const nlohmann::ordered_json& config_reader::at(const std::string& key) const {
     return *value;
 }
 
-std::size_t config_reader::count(const std::string& key, std::optional<std::size_t> fallback) const {
-    constexpr std::size_t limit = 1 << 30;
+std::size_t config_reader::count(const std::string& key, std::optional<std::size_t> fallback,
+                                 std::size_t limit) const {
     if (!find(key) && fallback) return *fallback;
     const auto& value = at(key);
     if (!value.is_number_unsigned() || value.get<std::size_t>() < 1 || value.get<std::size_t>() > limit)
-        fail(key, fmt::format("is {}: want a positive integer", value.dump()));
+        fail(key, fmt::format("is {}: want a positive integer, at most {}", value.dump(), limit));
     return value.get<std::size_t>();
 }
 

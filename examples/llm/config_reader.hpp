@@ -26,8 +26,9 @@ public:
     [[nodiscard]] const nlohmann::ordered_json* find(const std::string& key) const;
     /// Whether the key is there, though it may be null.
     [[nodiscard]] bool mentions(const std::string& key) const { return json_.contains(key); }
-    /// From 1 to 2³⁰.
-    [[nodiscard]] std::size_t count(const std::string& key, std::optional<std::size_t> fallback = {}) const;
+    /// From 1 to `limit`.
+    [[nodiscard]] std::size_t count(const std::string& key, std::optional<std::size_t> fallback = {},
+                                    std::size_t limit = std::size_t{1} << 30) const;
     /// More than 0 and finite.
     [[nodiscard]] double positive(const std::string& key, std::optional<double> fallback = {}) const;
     [[nodiscard]] bool flag(const std::string& key, bool fallback = false) const;

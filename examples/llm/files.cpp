@@ -19,7 +19,8 @@ std::string read_file(const std::filesystem::path& path) {
     const auto fail = [&](const std::string& why) {
         throw nsvd::error(path.string() + ": cannot be read: " + why);
     };
-    if (std::filesystem::is_directory(path)) fail("it is a folder");
+    std::error_code unknown;  // opening says more
+    if (std::filesystem::is_directory(path, unknown)) fail("it is a folder");
     std::ifstream in(path, std::ios::binary);
     if (!in) fail(std::generic_category().message(errno));
     std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -28,9 +29,17 @@ std::string read_file(const std::filesystem::path& path) {
 }
 
 nlohmann::ordered_json read_json(const std::filesystem::path& path) {
+    using event = nlohmann::ordered_json::parse_event_t;
+    // What prints a value in an error calls itself for each level.
+    constexpr int deepest = 64;
+    const auto reject_deep = [&](int depth, event, nlohmann::ordered_json&) {
+        if (depth > deepest)
+            throw nsvd::error(fmt::format("{}: more than {} levels of JSON", path.string(), deepest));
+        return true;
+    };
     nlohmann::ordered_json json;
     try {
-        json = nlohmann::ordered_json::parse(read_file(path));
+        json = nlohmann::ordered_json::parse(read_file(path), reject_deep);
     } catch (const nlohmann::json::exception& e) {
         throw nsvd::error(fmt::format("{}: not JSON: {}", path.string(), e.what()));
     }

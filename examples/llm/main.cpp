@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -41,7 +42,11 @@ int main(int argc, char** argv) {
                    "nsvd-llm: interrupted; calibrate and compress go on when they are started again\n");
         return 130;
     } catch (const std::exception& e) {
-        fmt::print(stderr, "nsvd-llm: {}\n", e.what());
+        // Names in damaged files may have anything in them, and the error is one line all the same.
+        std::string what = e.what();
+        std::replace_if(
+            what.begin(), what.end(), [](unsigned char c) { return c < ' '; }, ' ');
+        fmt::print(stderr, "nsvd-llm: {}\n", what);
         return 1;
     }
 }

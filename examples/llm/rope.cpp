@@ -56,11 +56,18 @@ void read_yarn(const config_reader& json, double max_length, rope& r) {
 
 /// `json` is the object of the key `rope_scaling` or `rope_parameters`.
 rope read_parameters(const config_reader& json, double theta, std::size_t head_dim, double max_length) {
+    // Newer transformers write an object for each kind of attention where the kinds differ.
+    for (const auto* kind : {"full_attention", "sliding_attention", "chunked_attention"})
+        if (const auto* value = json.find(kind))
+            json.fail(kind,
+                      fmt::format("is {}: rotary positions that differ between blocks are not supported",
+                                  value->dump()));
     const auto type = json.text("rope_type", json.text("type", "default"));
     if (json.find("type") && json.text("type") != type)
         json.fail("type", fmt::format("is '{}', rope_type is '{}'", json.text("type"), type));
     if (json.positive("partial_rotary_factor", 1.0) != 1)
-        json.fail("partial_rotary_factor", "is not 1: not supported");
+        json.fail("partial_rotary_factor",
+                  fmt::format("is {}: not supported", json.find("partial_rotary_factor")->dump()));
     rope r{.theta = json.positive("rope_theta", theta), .max_length = 0};
     if (type == "default") return r;
     if (type == "linear") {

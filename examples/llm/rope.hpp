@@ -44,7 +44,7 @@ struct rope {
 };
 
 /// From `rope_theta` and `rope_scaling`, or `rope_parameters` as newer transformers write them. Throws
-/// nsvd::error naming file and key for unknown types, missing numbers and contradictions.
+/// nsvd::error naming file and key: unknown types, missing numbers, contradictions, blocks that differ.
 [[nodiscard]] rope read_rope(const config_reader& json, std::size_t head_dim, std::size_t max_positions);
 
 /// Turns the heads of every column in place, in Hugging Face's convention: row i of a head is paired with

@@ -5,43 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace llm {
 
 using token = std::uint32_t;
 
-/// SentencePiece byte-pair encoding read from `vocabulary.json`: {"pieces": [[piece, score], ...]} by token
-/// id. Pieces <0x00> … <0xFF> are the raw bytes of characters that are no piece.
-class vocabulary {
-public:
-    /// Throws nsvd::error naming the file for anything but the above.
-    explicit vocabulary(const std::filesystem::path& path);
-
-    /// Ids of " " + text: starts from its UTF-8 characters and merges the adjacent pair of the best score,
-    /// the leftmost among equals, until no pair is a piece. O(n log n). Throws nsvd::error for a byte without
-    /// piece.
-    [[nodiscard]] std::vector<token> encode(std::string_view text) const;
-
-private:
-    [[nodiscard]] std::vector<token> characters(std::string_view text) const;
-    [[nodiscard]] std::optional<token> merged(token left, token right) const;
-
-    std::filesystem::path path_;
-    std::unordered_map<std::string, token> ids_;
-    std::unordered_map<std::uint64_t, token> merges_;
-    std::vector<double> scores_;
-    std::vector<std::optional<token>> bytes_ = std::vector<std::optional<token>>(256);
-};
-
-/// Reads token ids: raw little-endian ids from a `.u16` or `.u32` file; any other file is text, encoded with
-/// `vocabulary.json` of the model folder where there is one, else a token a byte.
-/// Throws nsvd::error naming the file for odd sizes and for ids that are not below `vocab_size`.
+/// The token ids of a text: those in a `.u16`, `.u32` or `.safetensors` file (token_ids.hpp); any other file
+/// is text, read by the tokenizer of the model folder (tokenizer.hpp). Throws nsvd::error naming the file for
+/// odd sizes, ids that are not below `vocab_size`, and no tokens.
 [[nodiscard]] std::vector<token> read_tokens(const std::filesystem::path& path,
                                              const std::filesystem::path& model_folder,
                                              std::size_t vocab_size);

@@ -1,64 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The program itself: exit codes, errors of one line, results as JSON.
-#include "llm_support.hpp"
-#include "naive_llama.hpp"
 #include "support/catch.hpp"
+#include "workplace.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <cstdlib>
-#include <sys/wait.h>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
-namespace {
-
-struct outcome {
-    int code;
-    std::string out, err;
-};
-
-/// A small model and texts, and a way to run the program on them.
-class workplace {
-public:
-    workplace() {
-        std::filesystem::create_directory(folder_ / "model");
-        llm_test::random_model m;
-        m.vocab = 256;
-        m.write_to(folder_ / "model");
-        std::string text;
-        for (const auto id : m.tokens(1000))
-            text += static_cast<char>(id);
-        llm_test::write(folder_ / "text.txt", text);
-        std::string wide;
-        for (const char c : text)
-            wide += std::string{c, '\0'};
-        llm_test::write(folder_ / "text.u16", wide);
-        std::string wider;
-        for (const char c : text)
-            wider += std::string{c, '\0', '\0', '\0'};
-        llm_test::write(folder_ / "text.u32", wider);
-        llm_test::write(folder_ / "odd.u16", "abc");
-        llm_test::write(folder_ / "big.u32", std::string(400, '\x01'));
-        llm_test::write(folder_ / "short.txt", "short");
-    }
-
-    [[nodiscard]] outcome run(const std::string& arguments) const {
-        const auto command = "cd '" + folder_.path().string() + "' && '" NSVD_LLM_BINARY "' " + arguments +
-                             " >out 2>err </dev/null";
-        const int status = std::system(command.c_str());
-        return {WEXITSTATUS(status), llm_test::read(folder_ / "out"), llm_test::read(folder_ / "err")};
-    }
-    [[nodiscard]] nlohmann::json json(const std::string& name) const {
-        return nlohmann::json::parse(llm_test::read(folder_ / name));
-    }
-    [[nodiscard]] bool exists(const std::string& name) const {
-        return std::filesystem::exists(folder_ / name);
-    }
-
-private:
-    llm_test::scratch folder_;
-};
-
-}  // namespace
+using llm_test::workplace;
 
 TEST_CASE("nsvd-llm: compare, compress and evaluate agree", "[llm][cli]") {
     const workplace w;

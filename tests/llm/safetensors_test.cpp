@@ -66,6 +66,10 @@ TEST_CASE("safetensors: a vector is a column, a scalar 1x1, three dimensions an 
     CHECK(st::to_matrix<float>({st::dtype::F32, {}, bytes.first(4)}) == Eigen::MatrixXf::Ones(1, 1));
     CHECK(st::to_matrix<float>({st::dtype::F32, {2, 4}, bytes})(1, 0) == 5);
     CHECK_FALSE(error_of([&] { (void)st::to_matrix<float>({st::dtype::F32, {2, 2, 2}, bytes}); }).empty());
+    // No numbers, and no memory for the size that is not 0.
+    const std::int64_t huge = std::int64_t{1} << 60;
+    CHECK(st::to_matrix<float>({st::dtype::F32, {0, huge}, {}}).cols() == huge);
+    CHECK(st::to_matrix<float>({st::dtype::F32, {huge, 0}, {}}).rows() == huge);
 }
 
 TEST_CASE("safetensors: wrong headers are errors of one line that name the file", "[safetensors]") {
@@ -88,6 +92,8 @@ TEST_CASE("safetensors: wrong headers are errors of one line that name the file"
         {"name twice", file_bytes("{\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
                                   "\"x\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
                                   eight)},
+        {"many levels",
+         file_bytes("{\"x\":" + std::string(100000, '[') + std::string(100000, ']') + "}", "")},
         {"no dtype", file_bytes(tensor(R"("shape":[2],"data_offsets":[0,8])"), eight)},
         {"dtype a number", file_bytes(tensor(R"("dtype":1,"shape":[2],"data_offsets":[0,8])"), eight)},
         {"unknown dtype", file_bytes(tensor(R"("dtype":"F31","shape":[2],"data_offsets":[0,8])"), eight)},

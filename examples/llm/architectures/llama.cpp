@@ -13,7 +13,7 @@ config describe_llama_like(const config_reader& json, std::size_t usual_position
     config c;
     c.hidden_size = c.embedding_size = json.count("hidden_size");
     c.intermediate_size = json.count("intermediate_size");
-    c.blocks = json.count("num_hidden_layers");
+    c.blocks = json.count("num_hidden_layers", {}, most_blocks);
     c.heads = json.count("num_attention_heads");
     c.key_value_heads = json.count("num_key_value_heads", c.heads);
     c.vocab_size = json.count("vocab_size");

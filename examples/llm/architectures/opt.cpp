@@ -10,7 +10,7 @@ config describe_opt(const config_reader& json) {
     c.hidden_size = json.count("hidden_size");
     c.embedding_size = json.count("word_embed_proj_dim", c.hidden_size);
     c.intermediate_size = json.count("ffn_dim");
-    c.blocks = json.count("num_hidden_layers");
+    c.blocks = json.count("num_hidden_layers", {}, most_blocks);
     c.heads = c.key_value_heads = json.count("num_attention_heads");
     c.vocab_size = json.count("vocab_size");
     c.max_position_embeddings = json.count("max_position_embeddings", 2048);

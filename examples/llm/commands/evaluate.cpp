@@ -47,7 +47,7 @@ void add_evaluate(CLI::App& app) {
     const auto a = std::make_shared<evaluate_arguments>();
     auto* evaluate = app.add_subcommand("evaluate", "perplexity of a model folder, dense or compressed");
     a->model.declare(*evaluate);
-    evaluate->add_option("--text", a->text, "text, or token ids in a .u16 or .u32 file")->required();
+    evaluate->add_option("--text", a->text, "text, or token ids: .u16, .u32, .safetensors")->required();
     evaluate->footer("Example: nsvd-llm evaluate --model DIR --text news.txt");
     evaluate->callback([a] { run(*a); });
 }

@@ -118,7 +118,7 @@ using string_map = std::map<std::string, std::string>;
 /// A safetensors file, mapped read-only. The header is checked in full on opening: lengths, JSON, dtypes,
 /// shapes (overflow included), offsets that cover the data without gap or overlap. Anything wrong throws
 /// nsvd::error "FILE: what" or "FILE: tensor 'x': what". The file must not be changed by others while it is
-/// open.
+/// open; reading what was cut off it then ends the process (SIGBUS).
 class file {
 public:
     explicit file(std::filesystem::path path);
@@ -178,9 +178,11 @@ template <class Scalar>
     const Eigen::Index n = t.shape.size() < 2 ? 1 : t.shape[1];
     return visit_scalar(t.dtype, [&](auto stored) {
         Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
+        // One of them may be huge without the data for it, 0×10^18 for example.
+        if (result.size() == 0) return result;
         Eigen::RowVectorX<decltype(stored)> row(n);
         const auto row_bytes = static_cast<std::size_t>(n) * sizeof stored;
-        for (Eigen::Index i = 0; row_bytes != 0 && i < m; ++i) {
+        for (Eigen::Index i = 0; i < m; ++i) {
             std::memcpy(row.data(), t.bytes.data() + static_cast<std::size_t>(i) * row_bytes, row_bytes);
             result.row(i) = row.template cast<Scalar>();
         }
@@ -301,13 +303,15 @@ inline void file::map() {
 inline nlohmann::json file::parse_header(std::string_view text) const {
     using nlohmann::json;
     std::set<std::string> keys;
-    const auto reject_repeated = [&](int depth, json::parse_event_t event, json& value) {
+    const auto check = [&](int depth, json::parse_event_t event, json& value) {
+        // A tensor's numbers are three levels deep. What prints a value in an error calls itself for each.
+        if (depth > 8) fail("header has more than 8 levels of JSON");
         if (depth == 1 && event == json::parse_event_t::key && !keys.insert(value.get<std::string>()).second)
             fail(value.get<std::string>(), "appears twice");
         return true;
     };
     try {
-        auto header = json::parse(text, reject_repeated);
+        auto header = json::parse(text, check);
         if (!header.is_object()) fail("header is not a JSON object");
         return header;
     } catch (const json::exception& e) {
