@@ -68,6 +68,13 @@ std::vector<token> encode_text(const std::string& text, const std::filesystem::p
     return ids;
 }
 
+void check_ids(const std::vector<token>& ids, const std::string& name, std::size_t vocab_size) {
+    const auto outside = std::find_if(ids.begin(), ids.end(), [&](token id) { return id >= vocab_size; });
+    if (outside != ids.end())
+        throw nsvd::error(fmt::format("{}: token {} has the id {}, the model's vocabulary ends at {}", name,
+                                      outside - ids.begin(), *outside, vocab_size - 1));
+}
+
 }  // namespace
 
 vocabulary::vocabulary(const std::filesystem::path& path) : path_(path) {
@@ -180,10 +187,14 @@ std::vector<token> read_tokens(const std::filesystem::path& path, const std::fil
     const auto ids = path.extension() == ".u16"   ? raw_ids<std::uint16_t>(bytes, path)
                      : path.extension() == ".u32" ? raw_ids<std::uint32_t>(bytes, path)
                                                   : encode_text(bytes, path, model_folder);
-    const auto outside = std::find_if(ids.begin(), ids.end(), [&](token id) { return id >= vocab_size; });
-    if (outside != ids.end())
-        throw nsvd::error(fmt::format("{}: token {} has the id {}, the model's vocabulary ends at {}",
-                                      path.string(), outside - ids.begin(), *outside, vocab_size - 1));
+    check_ids(ids, path.string(), vocab_size);
+    return ids;
+}
+
+std::vector<token> encode(const std::string& text, const std::string& name,
+                          const std::filesystem::path& model_folder, std::size_t vocab_size) {
+    auto ids = encode_text(text, name, model_folder);
+    check_ids(ids, name, vocab_size);
     return ids;
 }
 

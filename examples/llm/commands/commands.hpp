@@ -12,5 +12,7 @@ namespace llm::commands {
 void add_compare(CLI::App& app, const std::string& command_line);
 void add_compress(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_benchmark(CLI::App& app);
 
 }  // namespace llm::commands

@@ -121,6 +121,7 @@ using string_map = std::map<std::string, std::string>;
 /// open.
 class file {
 public:
+    file() = default;  ///< without tensors
     explicit file(std::filesystem::path path);
 
     /// Names in the order of their data.

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+/// A model against its compressed self: speed and memory, measured in one run.
+#pragma once
+
+#include "model.hpp"
+#include "progress.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+struct benchmark_options {
+    std::size_t prompt_tokens = 128, tokens = 32, repetitions = 5;
+    std::uint64_t seed = 0;      ///< of the prompt
+    bool latent_memory = false;  ///< of the compressed model
+    unsigned threads = 0;        ///< 0: one a processor
+};
+
+struct model_figures {
+    double prefill = 0, decode = 0;  ///< tokens a second, medians; decode is a token at a time
+    std::int64_t weight_bytes = 0;
+    std::int64_t bytes_per_token = 0;  ///< that decode reads: weights, and half of what it adds to the cache
+    std::int64_t cache_bytes = 0;      ///< of prompt and tokens
+    double bandwidth_share = 0;        ///< bytes_per_token · decode over the bandwidth of memory
+};
+
+struct benchmark_result {
+    model_figures dense, compressed;
+    double prefill_ratio = 0, decode_ratio = 0;  ///< of speeds, medians over repetitions
+    double bandwidth = 0;                        ///< bytes a second, median
+    std::int64_t peak_memory_bytes = 0;          ///< of the whole program
+    std::vector<double> decode_ratios;           ///< of each repetition
+};
+
+/// Every repetition measures the bandwidth of memory and passes a random prompt and then tokens one by one
+/// through both models, which take turns in going first. Throws nsvd::error for vocabularies of different
+/// sizes and for more tokens than max_position_embeddings.
+[[nodiscard]] benchmark_result benchmark(const model& dense, const model& compressed,
+                                         const benchmark_options& options, progress& bar);
+
+/// Progress steps of a benchmark.
+[[nodiscard]] std::size_t steps_of(const benchmark_options& options);
+
+[[nodiscard]] nlohmann::ordered_json to_json(const benchmark_result& result);
+[[nodiscard]] std::string print_table(const benchmark_result& result);
+
+}  // namespace llm
