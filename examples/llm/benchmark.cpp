@@ -15,6 +15,10 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <optional>
+#include <random>
+#include <span>
 #include <string_view>
 #include <sys/resource.h>
 
@@ -28,43 +32,53 @@ double median(std::vector<double> values) {
 }
 
 /// One of the two models and what was measured of it.
-struct contestant {
-    const llm::model& model;
-    bool latent_memory;
-    std::vector<double> prefill = {}, decode = {};  // tokens a second
-    std::int64_t cache_bytes = 0;
+class contestant {
+public:
+    contestant(const model& m, bool latent_memory) : model_(m), latent_memory_(latent_memory) {}
 
-    void run(std::span<const token> prompt, std::size_t tokens, progress& bar) {
-        attention_memory memory(model, 1, prompt.size() + tokens, latent_memory);
-        cache_bytes = memory.bytes();
-        std::mt19937_64 unused;
-        stopwatch watch;
-        token id = draw(read_text(model, prompt, memory, bar), 0, unused);
-        prefill.push_back(static_cast<double>(prompt.size()) / watch.seconds());
-        watch = {};
-        for (std::size_t i = 0; i < tokens; ++i) {
-            id = draw(model.logits(model.hidden({&id, 1}, memory)), 0, unused);
-            bar.step();
-        }
-        decode.push_back(static_cast<double>(tokens) / watch.seconds());
+    void read(std::span<const token> prompt, std::size_t tokens, progress& bar) {
+        memory_.emplace(model_, 1, prompt.size() + tokens, latent_memory_);
+        const stopwatch watch;
+        next_ = likeliest(read_text(model_, prompt, *memory_, bar));
+        prefill.push_back(watch.seconds() / static_cast<double>(prompt.size()));
+    }
+
+    /// One more token.
+    void step() {
+        const stopwatch watch;
+        next_ = likeliest(model_.logits(model_.hidden({&next_, 1}, *memory_)));
+        decode.push_back(watch.seconds());
     }
 
     [[nodiscard]] model_figures figures(const benchmark_options& options, double bandwidth) const {
-        model_figures f{.prefill = median(prefill),
-                        .decode = median(decode),
-                        .weight_bytes = llm::weight_bytes(model),
-                        .cache_bytes = cache_bytes};
-        const auto capacity = static_cast<double>(options.prompt_tokens + options.tokens);
-        const double filled =
-            (static_cast<double>(options.prompt_tokens) + static_cast<double>(options.tokens) / 2) / capacity;
-        f.bytes_per_token = weight_bytes_per_token(model) +
-                            static_cast<std::int64_t>(filled * static_cast<double>(cache_bytes));
+        model_figures f{.prefill = 1 / median(prefill),
+                        .decode = 1 / median(decode),
+                        .weight_bytes = llm::weight_bytes(model_),
+                        .cache_bytes = memory_->bytes()};
+        const auto prompt = static_cast<double>(options.prompt_tokens);
+        const auto tokens = static_cast<double>(options.tokens);
+        const double filled = (prompt + tokens / 2) / (prompt + tokens);
+        f.bytes_per_token = weight_bytes_per_token(model_) +
+                            static_cast<std::int64_t>(filled * static_cast<double>(f.cache_bytes));
         f.bandwidth_share = static_cast<double>(f.bytes_per_token) * f.decode / bandwidth;
         return f;
     }
+
+    std::vector<double> prefill, decode;  // seconds a token
+
+private:
+    static token likeliest(const Eigen::VectorXf& logits) {
+        std::mt19937_64 unused;
+        return draw(logits, 0, unused);
+    }
+
+    const model& model_;
+    bool latent_memory_;
+    std::optional<attention_memory> memory_;
+    token next_ = 0;
 };
 
-std::vector<double> quotients(const std::vector<double>& a, const std::vector<double>& b) {
+std::vector<double> quotients(std::span<const double> a, std::span<const double> b) {
     std::vector<double> q(a.size());
     std::transform(a.begin(), a.end(), b.begin(), q.begin(), std::divides<>());
     return q;
@@ -106,21 +120,29 @@ benchmark_result benchmark(const model& dense, const model& compressed, const be
                                       compressed.folder().string(), compressed.shape().vocab_size));
     const blas_threads guard(options.threads);
     const auto prompt = uniform_windows(dense, 1, options.prompt_tokens, options.seed).front();
-    std::array<contestant, 2> both{{{dense, false}, {compressed, options.latent_memory}}};
+    std::array<contestant, 2> both{contestant(dense, false), contestant(compressed, options.latent_memory)};
     std::vector<double> bandwidths;
     const bandwidth_meter meter(options.threads);
+    benchmark_result result;
     for (std::size_t i = 0; i < options.repetitions; ++i) {
         bandwidths.push_back(meter.measure());
         for (const std::size_t turn : {i % 2, 1 - i % 2})
-            both[turn].run(prompt, options.tokens, bar);
+            both[turn].read(prompt, options.tokens, bar);
+        for (std::size_t t = 0; t < options.tokens; ++t) {
+            for (const std::size_t turn : {t % 2, 1 - t % 2}) {
+                both[turn].step();
+                bar.step();
+            }
+        }
+        bandwidths.push_back(meter.measure());
+        const auto of_this = [&](const contestant& c) { return std::span(c.decode).last(options.tokens); };
+        result.decode_ratios.push_back(median(quotients(of_this(both[0]), of_this(both[1]))));
     }
-    benchmark_result result;
     result.bandwidth = median(bandwidths);
     result.dense = both[0].figures(options, result.bandwidth);
     result.compressed = both[1].figures(options, result.bandwidth);
-    result.decode_ratios = quotients(both[1].decode, both[0].decode);
-    result.decode_ratio = median(result.decode_ratios);
-    result.prefill_ratio = median(quotients(both[1].prefill, both[0].prefill));
+    result.decode_ratio = median(quotients(both[0].decode, both[1].decode));
+    result.prefill_ratio = median(quotients(both[0].prefill, both[1].prefill));
     result.peak_memory_bytes = peak_memory();
     return result;
 }

@@ -22,7 +22,7 @@ struct benchmark_options {
 };
 
 struct model_figures {
-    double prefill = 0, decode = 0;  ///< tokens a second, medians; decode is a token at a time
+    double prefill = 0, decode = 0;  ///< tokens a second, from medians of times; decode is a token at a time
     std::int64_t weight_bytes = 0;
     std::int64_t bytes_per_token = 0;  ///< that decode reads: weights, and half of what it adds to the cache
     std::int64_t cache_bytes = 0;      ///< of prompt and tokens
@@ -31,15 +31,16 @@ struct model_figures {
 
 struct benchmark_result {
     model_figures dense, compressed;
-    double prefill_ratio = 0, decode_ratio = 0;  ///< of speeds, medians over repetitions
+    double prefill_ratio = 0, decode_ratio = 0;  ///< of speeds, medians of those measured in turn
     double bandwidth = 0;                        ///< bytes a second, median
     std::int64_t peak_memory_bytes = 0;          ///< of the whole program
-    std::vector<double> decode_ratios;           ///< of each repetition
+    std::vector<double> decode_ratios;           ///< medians of each repetition
 };
 
-/// Every repetition measures the bandwidth of memory and passes a random prompt and then tokens one by one
-/// through both models, which take turns in going first. Throws nsvd::error for vocabularies of different
-/// sizes and for more tokens than max_position_embeddings.
+/// In every repetition both models pass a random prompt, and then make tokens in turns, one the one and one
+/// the other: what else the machine does meanwhile slows both. For models that a cache holds that is no good
+/// measure. Throws nsvd::error for vocabularies of different sizes and for more tokens than
+/// max_position_embeddings.
 [[nodiscard]] benchmark_result benchmark(const model& dense, const model& compressed,
                                          const benchmark_options& options, progress& bar);
 

@@ -12,6 +12,7 @@
 #include "small_model.hpp"
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -53,8 +54,8 @@ void fill(llm::model& m, form f, Index k, bool fused) {
         }
         for (std::size_t j = i + 1; fused && j < i + parts; ++j)
             rows += m.layer_shape(j).first;
-        const auto made = llm_test::random_layer(f, rows, cols, k, m.layer(i).bias().size() != 0,
-                                                 static_cast<unsigned>(i + 1));
+        const auto made = llm_test::random_layer(f, rows, cols, std::min({k, rows, cols}),
+                                                 m.layer(i).bias().size() != 0, static_cast<unsigned>(i + 1));
         const auto terms = static_cast<float>(f == form::dense ? cols : cols * k);
         m.layer(i) = scaled(made.layer, 1.5F / std::sqrt(terms));
     }

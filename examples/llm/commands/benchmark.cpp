@@ -65,8 +65,9 @@ void run(const benchmark_arguments& a) {
     if (json_out.is_standard_output()) return;
     fmt::print("{}\n", print_table(result));
     fmt::print(
-        "Medians of {} repetitions: a prompt of {} tokens at once, then {} one by one; weights in single "
-        "precision.\nMemory was read at {}/s; the program held {} at most, both models and a buffer of 1 "
+        "Medians of {} repetitions: a prompt of {} tokens at once, then {} one by one, the models in turns; "
+        "weights in single precision.\nMemory was read at {}/s; the program held {} at most, both models and "
+        "a buffer of 1 "
         "GiB.\n"
         "{}; {}\n",
         a.options.repetitions, a.options.prompt_tokens, a.options.tokens,
