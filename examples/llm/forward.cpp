@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include "latent.hpp"
 #include "model.hpp"
+#include "product.hpp"
 
 #include <nsvd/error.hpp>
 
@@ -43,32 +45,70 @@ std::vector<MatrixXf> apply_together(block_layers layers, const MatrixXf& input,
     return results;
 }
 
-}  // namespace
+/// What q, k and v of a block are made of: three layers, or one.
+class attention_source {
+public:
+    struct result {
+        MatrixXf q, k, v;  ///< features, or latents where asked for; no v where its latents are those of k
+    };
 
-attention_memory::attention_memory(const config& shape, std::size_t sequences_, std::size_t capacity)
-    : sequences(static_cast<Index>(sequences_)) {
-    const auto features = static_cast<Index>(shape.key_value_heads * shape.head_dim);
-    for (std::size_t block = 0; block < shape.blocks; ++block)
-        for (auto* part : {&keys, &values})
-            part->emplace_back(features, sequences * static_cast<Index>(capacity));
-}
+    attention_source(block_layers layers, Index query_rows, Index key_value_rows)
+        : layers_(layers), queries_(query_rows), features_(key_value_rows) {}
+
+    [[nodiscard]] result parts(const MatrixXf& input, bool latent_keys, bool latent_values) const {
+        if (fused() && latent_keys) {
+            MatrixXf z = latents(layers_[0], input);
+            MatrixXf q = latent_rows(layers_[0], 0, queries_).apply(z);
+            return {std::move(q), std::move(z), {}};
+        }
+        if (fused()) {
+            auto all = apply_together(layers_, input, {queries_, features_, features_});
+            return {std::move(all[0]), std::move(all[1]), std::move(all[2])};
+        }
+        const auto part = [&](const linear& layer, bool latent) {
+            return latent ? latents(layer, input) : layer.apply(input);
+        };
+        return {layers_[0].apply(input), part(layers_[1], latent_keys), part(layers_[2], latent_values)};
+    }
+
+    // What makes features of latents, those from `row` on.
+    [[nodiscard]] latent_rows keys(Index row, Index count) const {
+        return fused() ? latent_rows(layers_[0], queries_ + row, count) : latent_rows(layers_[1], row, count);
+    }
+    [[nodiscard]] latent_rows values(Index row, Index count) const {
+        return fused() ? latent_rows(layers_[0], queries_ + features_ + row, count)
+                       : latent_rows(layers_[2], row, count);
+    }
+
+private:
+    [[nodiscard]] bool fused() const { return layers_.back().cols() == 0; }
+
+    block_layers layers_;
+    Index queries_, features_;
+};
+
+}  // namespace
 
 MatrixXf model::attention(std::size_t block, block_layers layers, const window_pass& pass) const {
     constexpr Index queries = 64;  // in one step: keeps the scores small, and skips most of the masked half
     const auto dim = static_cast<Index>(config_.head_dim);
     const auto group = static_cast<Index>(config_.heads / config_.key_value_heads);
     const auto rows = [&](std::size_t heads) { return static_cast<Index>(heads) * dim; };
-    auto parts =
-        apply_together(layers_of(site::attention, layers), pass.input,
-                       {rows(config_.heads), rows(config_.key_value_heads), rows(config_.key_value_heads)});
-    auto &q = parts[0], &k = parts[1], &v = parts[2];
+    const Index features = rows(config_.key_value_heads);
+    attention_memory* memory = pass.memory;
+    auto* kept = memory != nullptr ? &memory->blocks[block] : nullptr;
+    const auto own = layers_of(site::attention, layers);
+    const auto source = attention_source(own, rows(config_.heads), features);
+    auto [q, k, v] = kept != nullptr ? source.parts(pass.input, kept->latent_keys, kept->latent_values)
+                                     : source.parts(pass.input, false, false);
+    const bool latent_keys = kept != nullptr && kept->latent_keys;
+    const bool latent_values = kept != nullptr && kept->latent_values;
     if (pass.rotation) {
         rotate(q, *pass.rotation);
-        rotate(k, *pass.rotation);
+        if (!latent_keys) rotate(k, *pass.rotation);
     }
     q *= 1 / std::sqrt(static_cast<float>(dim));
 
-    attention_memory* memory = pass.memory;
     const Index sequences = memory != nullptr ? memory->sequences : 1;
     const Index before = memory != nullptr ? memory->length : 0;
     const Index length = q.cols() / sequences;
@@ -77,35 +117,71 @@ MatrixXf model::attention(std::size_t block, block_layers layers, const window_p
     const auto first_seen = [&](Index position) {
         return window == 0 ? 0 : std::max<Index>(0, position - window + 1);
     };
+    // Features of all tokens from latents, or latents through attention: whichever is less work. Rotation
+    // stands between the latents of k and attention.
+    const bool many = length * group > dim;
+    const bool rebuilt_keys = latent_keys && (many || pass.rotation);
+    const bool rebuilt_values = latent_values && many;
+
     MatrixXf result(q.rows(), q.cols());
     MatrixXf scores;
     for (Index sequence = 0; sequence < sequences; ++sequence) {
         const Index column = sequence * length;  // of the sequence's first token here
-        Index first = column;                    // of its first key
-        if (memory != nullptr) {
-            first = sequence * (memory->keys[block].cols() / sequences);
-            memory->keys[block].middleCols(first + before, length) = k.middleCols(column, length);
-            memory->values[block].middleCols(first + before, length) = v.middleCols(column, length);
+        // Where the keys and values of all tokens are, and the column of the one at position 0.
+        const MatrixXf *all_keys = &k, *all_values = &v;
+        Index first_key = column, first_value = column;
+        MatrixXf made_keys, made_values;
+        if (kept != nullptr) {
+            const Index first = sequence * memory->capacity;
+            kept->keys.middleCols(first + before, length) = k.middleCols(column, length);
+            auto& values = kept->values.size() != 0 ? kept->values : kept->keys;
+            if (kept->values.size() != 0)
+                values.middleCols(first + before, length) = v.middleCols(column, length);
+            all_keys = &kept->keys;
+            all_values = &values;
+            first_key = first_value = first;
+            const Index low = first_seen(before), seen = before + length - low;
+            if (rebuilt_keys) {
+                made_keys = source.keys(0, features).apply(all_keys->middleCols(first + low, seen));
+                if (pass.rotation) rotate(made_keys, memory->rotation.middleCols(low, seen));
+                all_keys = &made_keys;
+                first_key = -low;
+            }
+            if (rebuilt_values) {
+                made_values = source.values(0, features).apply(all_values->middleCols(first + low, seen));
+                all_values = &made_values;
+                first_value = -low;
+            }
         }
-        const MatrixXf& all_keys = memory != nullptr ? memory->keys[block] : k;
-        const MatrixXf& all_values = memory != nullptr ? memory->values[block] : v;
+        const bool through_keys = latent_keys && !rebuilt_keys;
+        const bool through_values = latent_values && !rebuilt_values;
         for (Index head = 0; head * dim < q.rows(); ++head) {
-            const auto keys = all_keys.middleRows(head / group * dim, dim);
-            const auto values = all_values.middleRows(head / group * dim, dim);
+            const Index row = head / group * dim;
+            const auto keys =
+                through_keys ? all_keys->middleRows(0, all_keys->rows()) : all_keys->middleRows(row, dim);
+            const auto values = through_values ? all_values->middleRows(0, all_values->rows())
+                                               : all_values->middleRows(row, dim);
+            // (L z + b)ᵀ q = zᵀ (Lᵀ q) + bᵀ q, and softmax takes away what is the same for all tokens.
+            MatrixXf query = q.block(head * dim, column, dim, length);
+            if (through_keys) query = source.keys(row, dim).apply_transposed(query);
             for (Index begin = 0; begin < length; begin += queries) {
                 const Index count = std::min(queries, length - begin);
                 const Index low = first_seen(before + begin);
                 const Index seen = before + begin + count - low;
-                scores.noalias() = keys.middleCols(first + low, seen).transpose() *
-                                   q.block(head * dim, column + begin, dim, count);
+                scores.noalias() =
+                    keys.middleCols(first_key + low, seen).transpose() * query.middleCols(begin, count);
                 for (Index t = 0; t < count; ++t) {
                     const Index hidden = first_seen(before + begin + t) - low;
                     scores.col(t).head(hidden).setZero();
                     softmax(scores.col(t).segment(hidden, seen - count + t + 1 - hidden));
                     scores.col(t).tail(count - t - 1).setZero();
                 }
-                result.block(head * dim, column + begin, dim, count).noalias() =
-                    values.middleCols(first + low, seen) * scores;
+                auto seen_values = result.block(head * dim, column + begin, dim, count);
+                if (through_values)  // the scores of a token add up to 1, and so does what they take of b
+                    seen_values =
+                        source.values(row, dim).apply(values.middleCols(first_value + low, seen) * scores);
+                else
+                    seen_values.noalias() = values.middleCols(first_value + low, seen) * scores;
             }
         }
     }
@@ -215,11 +291,11 @@ MatrixXf model::finish(std::size_t first, window_pass pass, const observer& obse
 
 MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) const {
     const auto count = static_cast<Index>(next.size()) / memory.sequences;
-    const Index capacity = memory.keys.front().cols() / memory.sequences;
-    if (static_cast<Index>(next.size()) != count * memory.sequences || memory.length + count > capacity)
+    if (static_cast<Index>(next.size()) != count * memory.sequences ||
+        memory.length + count > memory.capacity)
         throw nsvd::error(fmt::format("{} more tokens for {} sequences of {} in a memory for {} each",
-                                      next.size(), memory.sequences, memory.length, capacity));
-    auto pass = embed(next, memory.sequences, memory.length, capacity);
+                                      next.size(), memory.sequences, memory.length, memory.capacity));
+    auto pass = embed(next, memory.sequences, memory.length, memory.capacity);
     pass.memory = &memory;
     MatrixXf result = finish(0, std::move(pass));
     memory.length += count;
@@ -228,8 +304,8 @@ MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) co
 
 MatrixXf model::logits(const Eigen::Ref<const MatrixXf>& hidden) const {
     const auto& head = head_ ? *head_ : embedding_;
-    if (project_out_) return head * (*project_out_ * hidden);
-    return head * hidden;
+    if (project_out_) return product(head, product(*project_out_, hidden));
+    return product(head, hidden);
 }
 
 }  // namespace llm

@@ -2,6 +2,8 @@
 /// A linear layer: dense, in factors or in pivots; in memory or in a file.
 #pragma once
 
+#include "product.hpp"
+
 #include <nsvd/error.hpp>
 #include <nsvd/low_rank.hpp>
 #include <nsvd/pivoted_low_rank.hpp>
@@ -118,7 +120,13 @@ public:
     /// W X + b for X (n×T, a column a token); factors are never multiplied back.
     [[nodiscard]] Eigen::MatrixXf apply(const Eigen::MatrixXf& x) const {
         if (deferred_) return loaded().apply(x);
-        Eigen::MatrixXf y = std::visit([&](const auto& w) -> Eigen::MatrixXf { return w * x; }, *weight_);
+        const auto multiply = [&](const auto& w) -> Eigen::MatrixXf {
+            if constexpr (std::is_same_v<std::decay_t<decltype(w)>, Eigen::MatrixXf>)
+                return llm::product(w, x);
+            else
+                return w * x;
+        };
+        Eigen::MatrixXf y = std::visit(multiply, *weight_);
         if (bias_.size() != 0) y.colwise() += bias_;
         return y;
     }

@@ -31,6 +31,8 @@ int main(int argc, char** argv) {
         llm::commands::add_compare(app, command_line);
         llm::commands::add_compress(app, command_line);
         llm::commands::add_evaluate(app);
+        llm::commands::add_generate(app);
+        llm::commands::add_benchmark(app);
         app.parse(argc, argv);
         if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
             throw nsvd::error("standard output: cannot be written");

@@ -25,10 +25,7 @@ model::model(std::filesystem::path folder, residence layers)
       weights_(std::make_shared<const checkpoint>(folder_)),
       residence_(layers) {
     const auto& c = config_;
-    for (const auto where : all_sites)
-        for (std::size_t part = 0; part < layers_at(where); ++part)
-            places_.push_back({where, part});
-    layers_per_block_ = places_.size();
+    list_places();
     const auto hidden = index(c.hidden_size), features = index(c.embedding_size);
     const auto vocabulary = index(c.vocab_size);
     embedding_ = read_matrix(*weights_, c.names.embedding, vocabulary, features);
@@ -42,6 +39,13 @@ model::model(std::filesystem::path folder, residence layers)
         project_out_ = read_matrix(*weights_, c.names.project_out, features, hidden);
     if (!c.names.last_norm.empty()) last_norm_ = read_norm(c.names.last_norm);
     read_blocks();
+}
+
+void model::list_places() {
+    for (const auto where : all_sites)
+        for (std::size_t part = 0; part < layers_at(where); ++part)
+            places_.push_back({where, part});
+    layers_per_block_ = places_.size();
 }
 
 norm model::read_norm(const std::string& name) const {

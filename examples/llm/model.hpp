@@ -3,6 +3,7 @@
 /// the config; here is what they share.
 #pragma once
 
+#include "attention_memory.hpp"
 #include "checkpoint.hpp"
 #include "config.hpp"
 #include "linear.hpp"
@@ -29,17 +30,6 @@ namespace llm {
 
 /// The linear layers of a block, in the order of `config::linears`: the model's own or others in their place.
 using block_layers = std::span<const linear>;
-
-/// The keys and values of tokens that have passed (a KV cache), for several sequences of equal length: what
-/// follows them needs to pass alone. Where rotary positions depend on the length of a text (`dynamic`), they
-/// are those of one that fills the memory.
-struct attention_memory {
-    /// Room for `capacity` tokens of each sequence.
-    attention_memory(const config& shape, std::size_t sequences, std::size_t capacity);
-
-    Eigen::Index sequences, length = 0;
-    std::vector<Eigen::MatrixXf> keys, values;  ///< of each block: features × (sequences · capacity)
-};
 
 /// Tokens on their way through the model: a window at positions 0, 1, …, or the next tokens of the sequences
 /// in a memory, one sequence after the other.
@@ -159,6 +149,7 @@ private:
     [[nodiscard]] std::size_t layers_at(site where) const {
         return config_.linears[index_of(where)].names.size();
     }
+    void list_places();
     void read_blocks();
     /// The layers of a site of the next block, one by one or as one.
     void read_linears(site where);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 
 namespace llm {
 namespace {
@@ -21,17 +20,21 @@ token uniform_token(const model& m, std::mt19937_64& random) {
         std::min(size - 1, static_cast<std::size_t>(uniform(random) * static_cast<double>(size))));
 }
 
+}  // namespace
+
 token draw(const Eigen::Ref<const Eigen::VectorXf>& logits, double temperature, std::mt19937_64& random) {
+    Eigen::Index id = 0;
+    if (temperature == 0) {
+        logits.maxCoeff(&id);
+        return static_cast<token>(id);
+    }
     const Eigen::ArrayXd weights =
         ((logits.cast<double>().array() - static_cast<double>(logits.maxCoeff())) / temperature).exp();
     double left = uniform(random) * weights.sum();
-    Eigen::Index id = 0;
     while (id + 1 < weights.size() && left >= weights(id))
         left -= weights(id++);
     return static_cast<token>(id);
 }
-
-}  // namespace
 
 std::vector<std::vector<token>> uniform_windows(const model& m, std::size_t count, std::size_t length,
                                                 std::uint64_t seed) {

@@ -7,9 +7,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <vector>
 
 namespace llm {
+
+/// The next token: drawn from softmax(logits / temperature), the likeliest one (the first of equals) at
+/// temperature 0; the same on every machine but for rounding.
+[[nodiscard]] token draw(const Eigen::Ref<const Eigen::VectorXf>& logits, double temperature,
+                         std::mt19937_64& random);
 
 /// `count` windows of `length` tokens, each drawn uniformly from the vocabulary, with `seed`.
 [[nodiscard]] std::vector<std::vector<token>> uniform_windows(const model& m, std::size_t count,

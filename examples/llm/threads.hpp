@@ -18,17 +18,19 @@ extern "C" {
 
 namespace llm {
 
-/// OpenBLAS runs on one thread while this lives; with another BLAS, or none, it does nothing.
-class single_threaded_blas {
+/// OpenBLAS runs on so many threads while this lives; with another BLAS, or none, it does nothing.
+class blas_threads {
 public:
-    single_threaded_blas() {
+    /// 0: one a processor.
+    explicit blas_threads(unsigned threads) {
         if (!openblas_set_num_threads || !openblas_get_num_threads) return;
         threads_ = openblas_get_num_threads();
-        openblas_set_num_threads(1);
+        if (threads == 0) threads = std::max(1U, std::thread::hardware_concurrency());
+        openblas_set_num_threads(static_cast<int>(threads));
     }
-    single_threaded_blas(const single_threaded_blas&) = delete;
-    single_threaded_blas& operator=(const single_threaded_blas&) = delete;
-    ~single_threaded_blas() {
+    blas_threads(const blas_threads&) = delete;
+    blas_threads& operator=(const blas_threads&) = delete;
+    ~blas_threads() {
         if (threads_ != 0) openblas_set_num_threads(threads_);
     }
 
@@ -36,6 +38,11 @@ private:
     int threads_ = 0;
 };
 
+/// OpenBLAS runs on one thread while this lives.
+class single_threaded_blas : public blas_threads {
+public:
+    single_threaded_blas() : blas_threads(1) {}
+};
 /// One a processor.
 [[nodiscard]] inline unsigned default_threads() {
     return std::max(1U, std::thread::hardware_concurrency());

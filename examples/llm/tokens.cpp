@@ -15,18 +15,32 @@
 #include <utility>
 
 namespace llm {
+namespace {
 
-std::vector<token> read_tokens(const std::filesystem::path& path, const std::filesystem::path& model_folder,
-                               std::size_t vocab_size) {
-    auto given = read_token_ids(path, vocab_size);
-    auto ids = given ? std::move(*given) : find_tokenizer(model_folder)->encode(read_file(path));
-    if (ids.empty()) throw nsvd::error(path.string() + ": is empty: give a text");
+void check_ids(const std::vector<token>& ids, const std::string& name, std::size_t vocab_size) {
+    if (ids.empty()) throw nsvd::error(name + ": is empty: give a text");
     const auto outside = std::find_if(ids.begin(), ids.end(), [&](token id) { return id >= vocab_size; });
     if (outside != ids.end())
         throw nsvd::error(
             fmt::format("{}: token {} has the id {}, the model's vocabulary ends at {}: the "
                         "tokenizer is of another model",
-                        path.string(), outside - ids.begin(), *outside, vocab_size - 1));
+                        name, outside - ids.begin(), *outside, vocab_size - 1));
+}
+
+}  // namespace
+
+std::vector<token> read_tokens(const std::filesystem::path& path, const std::filesystem::path& model_folder,
+                               std::size_t vocab_size) {
+    auto given = read_token_ids(path, vocab_size);
+    auto ids = given ? std::move(*given) : find_tokenizer(model_folder)->encode(read_file(path));
+    check_ids(ids, path.string(), vocab_size);
+    return ids;
+}
+
+std::vector<token> encode(const std::string& text, const std::string& name,
+                          const std::filesystem::path& model_folder, std::size_t vocab_size) {
+    auto ids = find_tokenizer(model_folder)->encode(text);
+    check_ids(ids, name, vocab_size);
     return ids;
 }
 

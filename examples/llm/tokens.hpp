@@ -20,6 +20,10 @@ using token = std::uint32_t;
                                              const std::filesystem::path& model_folder,
                                              std::size_t vocab_size);
 
+/// Ids of text that is in no file, by the same rules; `name` stands for it in errors.
+[[nodiscard]] std::vector<token> encode(const std::string& text, const std::string& name,
+                                        const std::filesystem::path& model_folder, std::size_t vocab_size);
+
 /// The non-overlapping windows of `context` tokens; a shorter tail is dropped. Throws nsvd::error, with the
 /// name, for fewer tokens than one window.
 [[nodiscard]] std::vector<std::span<const token>> windows(std::span<const token> tokens, std::size_t context,

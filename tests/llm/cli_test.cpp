@@ -267,3 +267,87 @@ TEST_CASE("nsvd-llm: usage", "[llm][cli]") {
     }
     CHECK(w.run("--version").out.starts_with("nsvd-llm "));
 }
+
+TEST_CASE("nsvd-llm: generate says the same in every way", "[llm][cli][generate]") {
+    const workplace w;
+    REQUIRE(w.run("compress --model model --calibration text.txt --context 20 --compression 0.5 --method "
+                  "asvd-1 --output small")
+                .code == 0);
+    const std::string common = "generate --model small --tokens 20 --temperature 0.9 --seed 3 ";
+    const auto plain = w.run(common + "--prompt abc --json plain.json");
+    CAPTURE(plain.err);
+    REQUIRE(plain.code == 0);
+    CHECK(plain.err.find("made: 20 tokens, ") != std::string::npos);
+    const auto about = w.json("plain.json");
+    CHECK(about.at("prompt_ids") == std::vector<int>{'a', 'b', 'c'});
+    CHECK(about.at("ids").size() == 20);
+    CHECK(about.at("tokens_per_second") > 0);
+    CHECK(about.at("prompt_tokens_per_second") > 0);
+    CHECK(about.at("cache_bytes") == 4 * 2 * 2 * 8 * 23);
+    CHECK(about.at("feature_cache_bytes") == about.at("cache_bytes"));
+    CHECK(about.at("weight_bytes") > 0);
+    std::string text;
+    for (const auto& id : about.at("ids"))
+        text += static_cast<char>(id.get<int>());
+    CHECK(plain.out == text + "\n");
+
+    const auto latent = w.run(common + "--prompt abc --kv-latent --json -");
+    REQUIRE(latent.code == 0);
+    CHECK(latent.err.empty());
+    const auto of_latents = nlohmann::json::parse(latent.out);
+    CHECK(of_latents.at("ids") == about.at("ids"));
+    CHECK(of_latents.at("cache_bytes") == 4 * 2 * 2 * 2 * 23);  // rank floor(0.5·8·16/24)
+    CHECK(of_latents.at("feature_cache_bytes") == about.at("cache_bytes"));
+    const auto from_file = w.run(common + "--prompt-file text.u16 --json -");
+    CHECK(from_file.code == 1);  // 1000 tokens
+    CHECK(from_file.err.find("max_position_embeddings") != std::string::npos);
+    CHECK(w.run(common + "--prompt ''").code == 1);
+    CHECK(w.run(common + "--prompt-file short.txt --threads 1").code == 0);
+    CHECK(w.run(common).code == 2);
+    CHECK(w.run(common + "--prompt a --prompt-file short.txt").code == 2);
+    CHECK(w.run("generate --help").out.find("Example: nsvd-llm generate") != std::string::npos);
+}
+
+TEST_CASE("nsvd-llm: benchmark measures two models", "[llm][cli][generate]") {
+    const workplace w;
+    REQUIRE(w.run("compress --model model --calibration text.txt --context 20 --compression 0.5 --method "
+                  "asvd-1 --output small")
+                .code == 0);
+    const std::string short_run = " --prompt-tokens 8 --tokens 4 --repetitions 2 --json b.json ";
+    for (const auto* models : {"--model model --against small", "--config model/config.json",
+                               "--config model/config.json --compression 0.5 --storage pivoted",
+                               "--model model --against small --kv-latent"}) {
+        CAPTURE(models);
+        const auto result = w.run(std::string("benchmark ") + models + short_run);
+        CAPTURE(result.err);
+        REQUIRE(result.code == 0);
+        CHECK(result.out.find("decode, tokens/s") != std::string::npos);
+        const auto all = w.json("b.json");
+        for (const auto* key :
+             {"decode_ratio", "prefill_ratio", "bandwidth_bytes_per_second", "peak_memory_bytes"})
+            CHECK(all.at(key) > 0);
+        CHECK(all.at("decode_ratios").size() == 2);
+        for (const auto* key : {"machine", "date", "nsvd"})
+            CHECK(all.at(key).is_string());
+        for (const auto* model : {"dense", "compressed"})
+            for (const auto* key : {"decode_tokens_per_second", "prefill_tokens_per_second", "weight_bytes",
+                                    "bytes_per_token", "cache_bytes", "bandwidth_share"})
+                CHECK(all.at(model).at(key) > 0);
+        CHECK(all.at("compressed").at("weight_bytes") < all.at("dense").at("weight_bytes"));
+        CHECK((all.at("compressed").at("cache_bytes") < all.at("dense").at("cache_bytes")) ==
+              all.at("kv_latent"));
+    }
+    const auto fails = [&](const std::string& arguments, int code, const std::string& what) {
+        const auto result = w.run("benchmark " + arguments);
+        CAPTURE(arguments, result.err);
+        CHECK(result.code == code);
+        CHECK(result.err.find(what) != std::string::npos);
+    };
+    fails("", 2, "--config");
+    fails("--model model", 2, "--against");
+    fails("--config model/config.json --model model --against small", 2, "--");
+    fails("--config model/config.json --prompt-tokens 60 --tokens 5", 1, "max_position_embeddings is 64");
+    fails("--config model/config.json --compression 1", 1, "--compression is 1");
+    fails("--config nowhere.json", 1, "nowhere.json");
+    CHECK(w.run("benchmark --help").out.find("Example: nsvd-llm benchmark") != std::string::npos);
+}

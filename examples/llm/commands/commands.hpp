@@ -13,5 +13,7 @@ void add_calibrate(CLI::App& app, const std::string& command_line);
 void add_compare(CLI::App& app, const std::string& command_line);
 void add_compress(CLI::App& app, const std::string& command_line);
 void add_evaluate(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_benchmark(CLI::App& app);
 
 }  // namespace llm::commands
