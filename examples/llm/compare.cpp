@@ -4,7 +4,9 @@
 #include "compress.hpp"
 #include "machine.hpp"
 #include "perplexity.hpp"
+#include "similarity.hpp"
 #include "stored_layer.hpp"
+#include "unit.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -51,6 +53,61 @@ comparison_row summary(const recipe& r, const std::vector<layer_record>& layers)
         row.seconds += layer.seconds;
     }
     return row;
+}
+
+/// The records of units with what reports want to know of their layers.
+std::vector<layer_result> layer_results(const model& m, const std::vector<unit>& units,
+                                        const std::vector<std::int64_t>& dense_bytes,
+                                        const std::vector<layer_record>& records) {
+    std::vector<layer_result> results;
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        const auto& record = records[i];
+        const auto block = m.block_of(units[i].layers.front());
+        layer_result made{
+            .name = record.name,
+            .block = static_cast<std::int64_t>(block),
+            .kind = record.name.substr(fmt::format("{}.{}.", m.shape().names.blocks, block).size()),
+            .m = record.m,
+            .n = record.n,
+            .rank = record.rank,
+            .full_rank = std::min(record.m, record.n),
+            .parameters = record.parameters,
+            .bytes = record.bytes,
+            .weighted_error = record.weighted_error,
+            .plain_error = record.plain_error,
+            .seconds = record.seconds,
+            .status = record.status};
+        for (const auto layer : units[i].layers)
+            made.dense_bytes += dense_bytes[layer];
+        results.push_back(std::move(made));
+    }
+    return results;
+}
+
+/// Bytes of each layer of a model, were it dense.
+std::vector<std::int64_t> dense_bytes_of(const model& m) {
+    std::vector<std::int64_t> bytes;
+    for (std::size_t i = 0; i < m.layers(); ++i) {
+        const auto [rows, cols] = m.layer_shape(i);
+        const auto bias = m.is_within_fused(i) || m.layer(i).bias().size() == 0 ? 0 : rows;
+        bytes.push_back((rows * cols + bias) *
+                        static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i))));
+    }
+    return bytes;
+}
+
+/// At most 16 windows of each: the cosines hardly change with more.
+text_similarity similarity_of(const compare_options& options, const model& m,
+                              const std::vector<token>& calibration, const std::vector<text>& texts,
+                              std::size_t context, progress& bar) {
+    constexpr std::size_t enough = 16;
+    const sampling sample{context, std::min(enough, options.windows), options.seed};
+    std::vector<named_windows> all{
+        {"calibration", draw_text(calibration, sample, options.calibration.string())}};
+    for (std::size_t i = 0; i < texts.size(); ++i)
+        all.push_back({options.texts[i].first, draw_text(texts[i].tokens, sample, texts[i].file)});
+    bar.label("similarity of the texts");
+    return measure_similarity(m, all, options.threads, bar);
 }
 
 /// The recipe that the others are measured against.
@@ -120,6 +177,8 @@ comparison compare(const compare_options& options) {
         result.dense_bytes += stored_bytes(m.layer(i), m.layer_dtype(i));
         if (!m.layer(i).dense()) result.baseline = "as stored";
     }
+    if (options.similarity) result.similarity = similarity_of(options, m, calibration, texts, context, bar);
+    const auto dense_bytes = dense_bytes_of(m);
     compression_input input{.calibration = calibration,
                             .calibration_name = calibration_name,
                             .sample = {context, options.windows, options.seed},
@@ -133,7 +192,9 @@ comparison compare(const compare_options& options) {
     for (const double compression : options.compressions) {
         for (recipe r : options.recipes) {
             r.compression = compression;
-            auto row = summary(r, compress.run(r));
+            const auto records = compress.run(r);
+            auto row = summary(r, records);
+            row.layers = layer_results(m, units_of(m, r.joint), dense_bytes, records);
             bar.label(fmt::format("{} at {:g} %", r.label, 100 * compression));
             row.texts = evaluate_all(m, texts, context, options.threads, bar);
             result.rows.push_back(std::move(row));

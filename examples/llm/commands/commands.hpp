@@ -12,5 +12,7 @@ namespace llm::commands {
 void add_compare(CLI::App& app, const std::string& command_line);
 void add_compress(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_report(CLI::App& app);
 
 }  // namespace llm::commands

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+/// The report that `compress` leaves beside a model (docs/formats.md), and its page.
+#pragma once
+
+#include "layer_result.hpp"
+#include "page.hpp"
+#include "sampled_spectrum.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace llm {
+
+struct calibration_text {
+    std::string file;
+    std::int64_t tokens = 0;
+    std::int64_t windows = 0;
+};
+
+struct text_change {
+    std::string name;
+    double dense = 0;  ///< perplexities
+    double compressed = 0;
+};
+
+struct compression_report {
+    std::string nsvd{}, command{}, date{}, machine{};
+    std::string model{}, output{};
+    std::string method{}, label{};
+    double compression = 0;
+    nlohmann::ordered_json options{};
+    std::vector<calibration_text> calibration{};
+    std::int64_t dense_bytes = 0, bytes = 0;
+    std::int64_t dense_parameters = 0, parameters = 0;
+    double seconds = 0;
+    std::vector<layer_result> layers{};
+    std::vector<sampled_spectrum> spectra{};  ///< of each layer; empty where the report has none
+    std::vector<text_change> texts{};
+};
+
+/// Whether this says of itself that it is such a report.
+[[nodiscard]] bool is_compression_report(const nlohmann::ordered_json& report);
+
+/// Throws nsvd::error naming the key for what is no such report, or one of a later version.
+[[nodiscard]] compression_report read_compression_report(const nlohmann::ordered_json& report);
+
+/// Facts, perplexities, maps of ranks and errors, spectra with their cuts, and all layers.
+[[nodiscard]] page_section compression_section(const compression_report& report);
+
+/// The page of one report; throws like read_compression_report.
+[[nodiscard]] std::string compression_page(const nlohmann::ordered_json& report);
+
+}  // namespace llm
