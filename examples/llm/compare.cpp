@@ -89,8 +89,7 @@ std::vector<std::int64_t> dense_bytes_of(const model& m) {
     std::vector<std::int64_t> bytes;
     for (std::size_t i = 0; i < m.layers(); ++i) {
         const auto [rows, cols] = m.layer_shape(i);
-        const auto bias = m.is_within_fused(i) || m.layer(i).bias().size() == 0 ? 0 : rows;
-        bytes.push_back((rows * cols + bias) *
+        bytes.push_back((rows * cols + m.layer(i).bias().size()) *
                         static_cast<std::int64_t>(nsvd::safetensors::size_of(m.layer_dtype(i))));
     }
     return bytes;

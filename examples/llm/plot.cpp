@@ -104,7 +104,7 @@ public:
         for (const auto& s : p.series)
             longest = std::max(longest, s.label.size());
         if (p.level) longest = std::max(longest, p.level->label.size());
-        right_ = width - key_width - 18 - 6.6 * static_cast<double>(longest);
+        right_ = width - key_width - 18 - 6.9 * static_cast<double>(longest);
     }
 
     std::string draw() {

@@ -18,10 +18,10 @@ namespace {
 
 // One unit is one CSS pixel where the chart is shown at its own size.
 constexpr double width = 300;
-constexpr double height = 190;
+constexpr double height = 194;
 constexpr double left = 40;
 constexpr double right = width - 10;
-constexpr double top = 26;
+constexpr double top = 30;
 constexpr double bottom = height - 34;
 
 // From the first block to the last: of Viridis, whose lightness alone tells the order, without its palest
