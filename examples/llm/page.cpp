@@ -29,7 +29,8 @@ constexpr std::string_view page_style =
     ".notes{color:var(--soft);font-size:13px;list-style:none;padding:0}.notes li{margin:3px 0}"
     ".plots{display:grid;gap:32px 28px;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr))}"
     "figure{margin:0;min-width:0}.lone{max-width:520px}"
-    "details{margin:8px 0}details[open] summary{margin-bottom:10px}summary{cursor:pointer;overflow-wrap:anywhere}"
+    "details{margin:8px 0}details[open] "
+    "summary{margin-bottom:10px}summary{cursor:pointer;overflow-wrap:anywhere}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px}dt{color:var(--soft)}"
     "dd{margin:0;overflow-wrap:anywhere}"
     "code{font:13px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}";
