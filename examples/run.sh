@@ -20,6 +20,6 @@ done
 build/examples/bin/nsvd-llm compare --model $data/tinylm --calibration $data/texts/calibration.txt \
     "${texts[@]}" --in-domain encyclopaedia --compression 0.1,0.2,0.3,0.4,0.5 \
     --methods svd,asvd-0,asvd-1,asvd-2,nsvd-1,nsvd-2,nid-1,nid-2,best \
-    --json build/report.json --html build/report.html
+    --similarity --json build/report.json --html build/report.html
 
 say "The same as a page with plots: $PWD/build/report.html"

@@ -4,7 +4,9 @@
 #include "compress.hpp"
 #include "machine.hpp"
 #include "perplexity.hpp"
+#include "similarity.hpp"
 #include "stored_layer.hpp"
+#include "unit.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -38,7 +40,7 @@ std::vector<text_result> evaluate_all(const model& m, const std::vector<text>& t
     return results;
 }
 
-comparison_row summary(const recipe& r, const std::vector<layer_record>& layers) {
+comparison_row summary(const recipe& r, std::vector<layer_result> layers) {
     comparison_row row;
     row.method = r.name;
     row.label = r.label;
@@ -50,7 +52,24 @@ comparison_row summary(const recipe& r, const std::vector<layer_record>& layers)
         row.plain_error += layer.plain_error / static_cast<double>(layers.size());
         row.seconds += layer.seconds;
     }
+    for (auto& layer : layers)
+        layer.spectrum = {};
+    row.layers = std::move(layers);
     return row;
+}
+
+/// At most 16 windows of each: the cosines hardly change with more.
+text_similarity similarity_of(const compare_options& options, const model& m,
+                              const std::vector<token>& calibration, const std::vector<text>& texts,
+                              std::size_t context, progress& bar) {
+    constexpr std::size_t enough = 16;
+    const sampling sample{context, std::min(enough, options.windows), options.seed};
+    std::vector<named_windows> all{
+        {"calibration", draw_text(calibration, sample, options.calibration.string())}};
+    for (std::size_t i = 0; i < texts.size(); ++i)
+        all.push_back({options.texts[i].first, draw_text(texts[i].tokens, sample, texts[i].file)});
+    bar.label("similarity of the texts");
+    return measure_similarity(m, all, options.threads, bar);
 }
 
 /// The recipe that the others are measured against.
@@ -120,6 +139,7 @@ comparison compare(const compare_options& options) {
         result.dense_bytes += stored_bytes(m.layer(i), m.layer_dtype(i));
         if (m.layer(i).form() != layer_form::dense) result.baseline = "as stored";
     }
+    if (options.similarity) result.similarity = similarity_of(options, m, calibration, texts, context, bar);
     compression_input input{.calibration = calibration,
                             .calibration_name = calibration_name,
                             .sample = {context, options.windows, options.seed},

@@ -29,7 +29,8 @@ struct compare_options {
     std::optional<std::string> reference;  // a recipe's name; asvd-1, nsvd-1 or the first one
     std::filesystem::path held_out;        // empty: none
     std::vector<std::string> keep_dense;
-    unsigned threads = 0;  // 0: one a processor
+    unsigned threads = 0;     // 0: one a processor
+    bool similarity = false;  // of the texts and the calibration, as well
 };
 
 /// The window length: `wanted`, or where that is 0 the model's own context, at most 2048.

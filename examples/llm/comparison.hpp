@@ -1,5 +1,7 @@
 #pragma once
 
+#include "layer_result.hpp"
+
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -43,6 +45,15 @@ struct comparison_row {
     double plain_error = 0;
     double seconds = 0;
     std::vector<text_result> texts{};
+    std::vector<layer_result> layers{};  ///< may be left out
+};
+
+/// How alike texts are for the model: for each pair the mean over all inputs of layers of the cosine of the
+/// angle between their Gram matrices (nsvd::similarity).
+struct text_similarity {
+    std::vector<std::string> names{};           ///< the calibration text first
+    std::vector<std::vector<double>> values{};  ///< symmetric, 1 on the diagonal
+    std::int64_t windows = 0;                   ///< at most, of each text
 };
 
 /// Everything a report shows. Text names are unique.
@@ -64,6 +75,7 @@ struct comparison {
     std::int64_t dense_bytes = 0;
     std::vector<text_result> dense{};
     std::vector<comparison_row> rows{};
+    std::optional<text_similarity> similarity{};
     std::string machine{};
     std::string date{};
     std::string version{};

@@ -71,38 +71,7 @@ void require_dense(const model& m) {
                                           m.folder().string(), m.layer_name(i)));
 }
 
-nlohmann::ordered_json to_json(const layer_record& record) {
-    nlohmann::ordered_json json{{"name", record.name},
-                                {"m", record.m},
-                                {"n", record.n},
-                                {"rank", record.rank},
-                                {"parameters", record.parameters},
-                                {"bytes", record.bytes},
-                                {"weighted_error", record.weighted_error},
-                                {"plain_error", record.plain_error},
-                                {"seconds", record.seconds},
-                                {"status", record.status}};
-    if (!record.spectrum.empty()) json["spectrum"] = record.spectrum;
-    return json;
-}
-
 namespace {
-
-layer_record record_from(const nlohmann::ordered_json& json) {
-    layer_record record;
-    json.at("name").get_to(record.name);
-    json.at("m").get_to(record.m);
-    json.at("n").get_to(record.n);
-    json.at("rank").get_to(record.rank);
-    json.at("parameters").get_to(record.parameters);
-    json.at("bytes").get_to(record.bytes);
-    json.at("weighted_error").get_to(record.weighted_error);
-    json.at("plain_error").get_to(record.plain_error);
-    json.at("seconds").get_to(record.seconds);
-    json.at("status").get_to(record.status);
-    record.spectrum = json.value("spectrum", std::vector<double>());
-    return record;
-}
 
 std::string layer_entry(std::size_t i) {
     return fmt::format("layer-{:05}.safetensors", i);
@@ -331,33 +300,47 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     return options;
 }
 
-layer_record compressor::leave_dense(const unit& u) {
-    layer_record record{
-        .name = u.name, .m = u.shape.rows, .n = u.shape.cols, .rank = u.shape.full_rank(), .status = "dense"};
-    for (const auto own : u.layers) {
-        model_.layer(own) = originals_[own];
-        record.parameters += originals_[own].parameters();
-        record.bytes += stored_bytes(originals_[own], model_.layer_dtype(own));
-    }
-    return record;
+layer_result compressor::result_of(const unit& u) const {
+    const auto block = model_.block_of(u.layers.front());
+    layer_result result{
+        .name = u.name,
+        .block = static_cast<std::int64_t>(block),
+        .kind = u.name.substr(fmt::format("{}.{}.", model_.shape().names.blocks, block).size()),
+        .m = u.shape.rows,
+        .n = u.shape.cols,
+        .full_rank = u.shape.full_rank(),
+    };
+    for (const auto own : u.layers)
+        result.dense_bytes += stored_bytes(originals_[own], model_.layer_dtype(own));
+    return result;
 }
 
-layer_record compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
+layer_result compressor::leave_dense(const unit& u) {
+    auto result = result_of(u);
+    result.rank = result.full_rank;
+    result.bytes = result.dense_bytes;
+    result.status = "dense";
+    for (const auto own : u.layers) {
+        model_.layer(own) = originals_[own];
+        result.parameters += originals_[own].parameters();
+    }
+    return result;
+}
+
+layer_result compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
                              const nsvd::decomposition_info& info, double seconds) {
     const auto type = model_.layer_dtype(u.layers.front());
     auto stored = rounded(layer, type, u.name);
     const auto factors = factors_of(stored);
-    layer_record record{.name = u.name,
-                        .m = w.rows(),
-                        .n = w.cols(),
-                        .rank = factors.rank(),
-                        .parameters = stored.parameters(),
-                        .bytes = stored_bytes(stored, type),
-                        .weighted_error = nsvd::weighted_error(w, factors, inputs_of(u, text())),
-                        .plain_error = nsvd::plain_error(w, factors),
-                        .seconds = seconds,
-                        .status = std::string(to_string(info.status)),
-                        .spectrum = {info.spectrum.begin(), info.spectrum.end()}};
+    auto record = result_of(u);
+    record.rank = factors.rank();
+    record.parameters = stored.parameters();
+    record.bytes = stored_bytes(stored, type);
+    record.weighted_error = nsvd::weighted_error(w, factors, inputs_of(u, text()));
+    record.plain_error = nsvd::plain_error(w, factors);
+    record.seconds = seconds;
+    record.status = to_string(info.status);
+    record.spectrum = sample_spectrum(info.spectrum);
     if (journal_.keeps()) {
         nsvd::safetensors::write(journal_.path(layer_entry(i)), layer_tensors(stored, type, u.name),
                                  {{"record", to_json(record).dump()}});
@@ -378,13 +361,13 @@ stored_layer compressor::kept_layer(std::size_t i, const unit& u) const {
     return defer_layer(std::move(file), u.name, u.shape.rows, u.shape.cols);
 }
 
-bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_record>& records) {
+bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_result>& records) {
     if (!is_kept(i)) return false;
     const auto path = journal_.path(layer_entry(i));
     const auto layer = kept_layer(i, u).layer;
     try {
-        records[i] = record_from(
-            nlohmann::ordered_json::parse(checkpoint(path).files().front().metadata().at("record")));
+        records[i] = read_layer_result(json_reader(
+            nlohmann::ordered_json::parse(checkpoint(path).files().front().metadata().at("record"))));
     } catch (const std::exception& e) {
         throw nsvd::error(
             fmt::format("{}: no layer of this program ({}): remove it", path.string(), e.what()));
@@ -398,7 +381,7 @@ bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_recor
 
 void compressor::compress_apart(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                                 const std::vector<method_options>& options, const calibrated& calib,
-                                std::vector<layer_record>& records) {
+                                std::vector<layer_result>& records) {
     std::vector<calibration_set> stages;
     if (input_.use == statistics_use::stages)
         for (const auto& path : input_.statistics)
@@ -426,7 +409,7 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
     });
 }
 
-std::vector<layer_record> compressor::run(const recipe& r) {
+std::vector<layer_result> compressor::run(const recipe& r) {
     restore();
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);
@@ -459,7 +442,7 @@ std::vector<layer_record> compressor::run(const recipe& r) {
     const auto ranks = choose_ranks(model_, units, r, protected_units(units), evidence);
     const auto options = tune(r, units, ranks, calib);
     bar_.label(fmt::format("{} at {:g} %", r.label, 100 * r.compression));
-    std::vector<layer_record> records(units.size());
+    std::vector<layer_result> records(units.size());
     if (r.anchored)
         compress_in_order(r, units, ranks, options, calib, records);
     else

@@ -7,13 +7,12 @@
 #include "effect.hpp"
 #include "input_statistics.hpp"
 #include "journal.hpp"
+#include "layer_result.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "recipe.hpp"
 #include "stored_layer.hpp"
 #include "unit.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -26,20 +25,6 @@
 #include <vector>
 
 namespace llm {
-
-/// What became of a linear layer (m×n), or of several that are one now.
-struct layer_record {
-    std::string name;
-    std::int64_t m = 0, n = 0, rank = 0;
-    std::int64_t parameters = 0, bytes = 0;  // of the layer as it is stored
-    double weighted_error = 0, plain_error = 0;
-    double seconds = 0;
-    std::string status;  // "dense" where it was left as it was
-    /// Squared singular values of W in the metric of the first stage, descending; empty where dense.
-    std::vector<double> spectrum{};
-};
-
-[[nodiscard]] nlohmann::ordered_json to_json(const layer_record& record);
 
 /// What recipes have to go by.
 struct compression_input {
@@ -73,7 +58,7 @@ public:
     /// Decomposes the layers and puts them, rounded to the type in which the model stores them, into the
     /// model, in the place of what the recipe before has left. The result does not depend on `threads`.
     /// Errors are measured on the calibration text. Throws nsvd::error for a recipe that can't be followed.
-    std::vector<layer_record> run(const recipe& r);
+    std::vector<layer_result> run(const recipe& r);
 
     /// Tokens of the calibration text.
     [[nodiscard]] std::int64_t calibration_tokens() const;
@@ -111,18 +96,20 @@ private:
                                      const calibrated& calib);
     void compress_apart(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                         const std::vector<method_options>& options, const calibrated& calib,
-                        std::vector<layer_record>& records);
+                        std::vector<layer_result>& records);
     void compress_in_order(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                            const std::vector<method_options>& options, const calibrated& calib,
-                           std::vector<layer_record>& records);
+                           std::vector<layer_result>& records);
     /// A decomposed unit goes into the model and the journal.
-    layer_record put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
+    layer_result put(std::size_t i, const unit& u, const Eigen::MatrixXf& w, const linear& layer,
                      const nsvd::decomposition_info& info, double seconds);
-    layer_record leave_dense(const unit& u);
+    layer_result leave_dense(const unit& u);
+    /// What is known of a unit before it is decomposed.
+    [[nodiscard]] layer_result result_of(const unit& u) const;
     // What the journal has of a unit; `take_kept` puts it into the model, and says whether there was any.
     [[nodiscard]] bool is_kept(std::size_t i) const;
     [[nodiscard]] stored_layer kept_layer(std::size_t i, const unit& u) const;
-    bool take_kept(std::size_t i, const unit& u, std::vector<layer_record>& records);
+    bool take_kept(std::size_t i, const unit& u, std::vector<layer_result>& records);
     void restore();
 
     model& model_;

@@ -29,7 +29,7 @@ struct anchored_inputs {
 
 void compressor::compress_in_order(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
                                    const std::vector<method_options>& options, const calibrated& calib,
-                                   std::vector<layer_record>& records) {
+                                   std::vector<layer_result>& records) {
     if (!r.how->whitening || *r.how->whitening == nsvd::whitening::diagonal)
         throw nsvd::error(
             fmt::format("{}: anchored regression has the metric of a Gram matrix: use asvd-1, "

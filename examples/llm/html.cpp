@@ -1,5 +1,8 @@
 #include "cells.hpp"
+#include "heat_map.hpp"
+#include "layer_map.hpp"
 #include "markup.hpp"
+#include "page.hpp"
 #include "plot.hpp"
 #include "report.hpp"
 #include "statistics.hpp"
@@ -14,34 +17,6 @@
 
 namespace llm {
 namespace {
-
-constexpr std::string_view page_style =
-    ":root{color-scheme:light dark;--ink:#1c1f23;--soft:#6a7078;--line:#e3e6ea;--page:#fff;--best:#e6f1fb}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--soft:#9aa1a9;--line:#33383e;--page:#15181b;"
-    "--best:#1d3447}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0 auto;padding:20px 16px 48px;max-width:1360px;background:var(--page);color:var(--ink);"
-    "font:15px/1.5 system-ui,sans-serif}"
-    "h1{font-size:24px;line-height:1.25;margin:8px 0;overflow-wrap:anywhere}"
-    "h2{font-size:18px;margin:36px 0 8px}p,ul{max-width:75ch}"
-    ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    "th,td{padding:3px 10px;text-align:right;white-space:nowrap}thead th{border-bottom:1px solid var(--soft)}"
-    "tbody{border-bottom:1px solid var(--line)}"
-    "th:first-child{position:sticky;left:0;background:var(--page);text-align:left;font-weight:400}"
-    "thead th:first-child,.group th{font-weight:600}.group th{padding-top:8px}.best{font-weight:700}"
-    ".best span{background:var(--best);border-radius:3px;padding:1px 4px;margin:0 -4px}"
-    ".best i{display:inline-block;width:0;font-style:normal;text-indent:3px}"
-    ".notes{color:var(--soft);font-size:13px;list-style:none;padding:0}.notes li{margin:3px 0}"
-    ".plots{display:grid;gap:32px 28px;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr))}"
-    "figure{margin:0}.lone{max-width:520px}"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px}dt{color:var(--soft)}"
-    "dd{margin:0;overflow-wrap:anywhere}"
-    "code{font:13px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}";
-
-/// In prose and tables a minus is as wide as a plus.
-std::string typeset(const std::string& text) {
-    return text.starts_with('-') ? "−" + text.substr(1) : text;
-}
 
 std::string table_cell(const cell& entry) {
     const auto text = escaped(typeset(entry.text));
@@ -79,14 +54,21 @@ std::string table_html(const cell_table& table) {
 
 /// One series for each method in order of appearance; `point` gives y and error of a row.
 template <typename Point>
-std::vector<plot_series> make_series(const comparison& c, Point point) {
+std::vector<plot_series> make_series(const comparison& c, plot_x x, Point point) {
     std::vector<plot_series> all;
+    std::vector<std::string> methods;
+    for (const auto& row : c.rows)
+        if (std::find(methods.begin(), methods.end(), row.method) == methods.end())
+            methods.push_back(row.method);
+    const auto styles = styles_of(methods);
     for (const auto& row : c.rows) {
         auto found = std::find_if(all.begin(), all.end(),
                                   [&](const plot_series& s) { return s.method == row.method; });
-        if (found == all.end()) found = all.insert(all.end(), plot_series{row.method, row.label, {}});
+        if (found == all.end())
+            found = all.insert(all.end(), plot_series{row.method, styles[all.size()], row.label, {}});
         const improvement at = point(row);
-        found->points.push_back({row.compression, at.value, at.standard_error});
+        found->points.push_back({x == plot_x::bytes ? static_cast<double>(row.bytes) : row.compression,
+                                 at.value, at.standard_error});
     }
     for (auto& s : all) {
         std::sort(s.points.begin(), s.points.end(),
@@ -99,7 +81,7 @@ std::vector<plot_series> make_series(const comparison& c, Point point) {
 std::string average_html(const comparison& c) {
     const auto reference = reference_label(c);
     plot p{.title = "Average improvement over " + reference, .y_title = "higher is better", .spread = 4};
-    p.series = make_series(c, [&](const comparison_row& row) { return average_improvement(c, row); });
+    p.series = make_series(c, p.x, [&](const comparison_row& row) { return average_improvement(c, row); });
     std::erase_if(p.series, [&](const plot_series& s) { return s.method == c.reference; });
     double best = 0;
     bool any = false;
@@ -122,52 +104,115 @@ std::string average_html(const comparison& c) {
            draw(p) + "</figure>";
 }
 
-std::string text_plot(const comparison& c, std::size_t text) {
-    plot p{.title = c.text_names[text], .y_title = "perplexity, log scale", .log_y = true};
-    // A method many times worse than the reference would flatten the differences that matter.
+/// Fills in the series of a positive figure and the level of the dense model. A method many times worse than
+/// the reference would flatten the differences that matter: it is cut off.
+template <typename Figure>
+void fill(plot& p, const comparison& c, double dense, const Figure& figure) {
     double worst = 0;
     for (const auto& row : c.rows) {
-        const double perplexity = row.texts[text].perplexity;
-        if (row.method == c.reference && std::isfinite(perplexity)) worst = std::max(worst, perplexity);
+        const double at = figure(row);
+        if (row.method == c.reference && std::isfinite(at)) worst = std::max(worst, at);
     }
-    if (worst > 0) p.ceiling = 3 * std::max(worst, c.dense[text].perplexity);
-    p.series = make_series(c, [&](const comparison_row& row) {
-        const double perplexity = row.texts[text].perplexity;
+    if (worst > 0) p.ceiling = 3 * std::max(worst, dense);
+    p.series = make_series(c, p.x, [&](const comparison_row& row) {
+        const double at = figure(row);
         // One that overflowed is above the ceiling like any other.
-        const bool over = p.ceiling && perplexity > *p.ceiling;
-        return improvement{over ? std::min(perplexity, std::numeric_limits<double>::max()) : perplexity, 0};
+        const bool over = p.ceiling && at > *p.ceiling;
+        return improvement{over ? std::min(at, std::numeric_limits<double>::max()) : at, 0};
     });
-    p.level = plot_level{c.baseline, c.dense[text].perplexity};
+    p.level = plot_level{c.baseline, dense};
+}
+
+std::string text_plot(const comparison& c, std::size_t text, plot_x x) {
+    plot p{.title = c.text_names[text], .y_title = "perplexity, log scale", .log_y = true, .x = x};
+    fill(p, c, c.dense[text].perplexity,
+         [&](const comparison_row& row) { return row.texts[text].perplexity; });
     return "<figure>" + draw(p) + "</figure>";
 }
 
 std::string facts_html(const comparison& c) {
-    std::string out = "<h2>How this was made</h2><dl>";
-    const auto fact = [&](std::string_view name, const std::string& value) {
-        if (!value.empty()) out += fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
-    };
-    fact("model", escaped(c.model));
-    fact("linear layers",
-         fmt::format("{} parameters, {} bytes before compression", c.dense_parameters, c.dense_bytes));
-    fact("calibration", escaped(c.calibration));
-    fact("machine", escaped(c.machine));
-    fact("date", escaped(c.date));
-    fact("nsvd", escaped(c.version));
-    if (!c.command.empty()) fact("command", "<code>" + escaped(c.command) + "</code>");
-    return out + "</dl>";
+    fact_list facts;
+    facts.add("model", c.model);
+    facts.add("linear layers",
+              fmt::format("{} parameters, {} bytes before compression", c.dense_parameters, c.dense_bytes));
+    facts.add("calibration", c.calibration);
+    facts.add("machine", c.machine);
+    facts.add("date", c.date);
+    facts.add("nsvd", c.version);
+    facts.add_code("command", c.command);
+    return "<h2>How this was made</h2>" + facts.html();
+}
+
+/// Figures of the methods against the bytes of their layers: inflation, and each text.
+std::string bytes_html(const comparison& c) {
+    std::string out =
+        "<h2>Perplexity against bytes</h2><p>The same against the size of the compressed layers as they are "
+        "stored. Inflation: over all texts, as in the table.</p><div class=\"plots\">";
+    plot all{.title = "inflation", .y_title = "log scale", .log_y = true, .x = plot_x::bytes};
+    fill(all, c, 1, [&](const comparison_row& row) { return inflation(c, row); });
+    const bool known = std::any_of(c.rows.begin(), c.rows.end(), [&](const comparison_row& row) {
+        return std::isfinite(inflation(c, row));
+    });
+    if (known) out += "\n<figure>" + draw(all) + "</figure>";
+    for (std::size_t i = 0; i < c.text_names.size(); ++i)
+        (out += '\n') += text_plot(c, i, plot_x::bytes);
+    return out + "</div>";
+}
+
+/// Maps of every row that has its layers, folded away.
+std::string layers_html(const comparison& c) {
+    layer_scale scale;
+    for (const auto& row : c.rows)
+        scale.cover(row.layers);
+    std::string out;
+    for (const auto& row : c.rows) {
+        if (row.layers.empty()) continue;
+        out +=
+            fmt::format("\n<details><summary>{} at {}: {}, mean weighted error {:.3f}</summary>{}</details>",
+                        escaped(row.label), percent_text(row.compression), bytes_text(row.bytes),
+                        row.weighted_error, layer_maps(row.layers, scale));
+    }
+    if (out.empty()) return {};
+    return "<h2>Ranks and errors of the layers</h2><p>Weighted error: of a layer's outputs on the "
+           "calibration "
+           "text; plain error: of its weights; both relative, the colours the same in all rows. Point at a "
+           "cell for all figures of its layer.</p>" +
+           out;
+}
+
+std::string similarity_html(const comparison& c) {
+    if (!c.similarity) return {};
+    const auto& s = *c.similarity;
+    heat_map map{.title = "Cosine of Gram matrices", .high_text = "1", .rows = s.names, .columns = s.names};
+    map.low = 1;
+    for (const auto& row : s.values) {
+        for (const double value : row)
+            if (std::isfinite(value)) map.low = std::min(map.low, value);
+    }
+    map.low_text = fmt::format("{:.2f}", map.low);
+    for (std::size_t i = 0; i < s.names.size(); ++i) {
+        auto& cells = map.cells.emplace_back();
+        for (std::size_t j = 0; j < s.names.size(); ++j) {
+            const double value = s.values[i][j];
+            const auto text = std::isfinite(value) ? fmt::format("{:.2f}", value) : std::string("–");
+            cells.push_back({value, text, fmt::format("{} and {}: {:.4f}", s.names[i], s.names[j], value)});
+        }
+    }
+    return fmt::format(
+               "<h2>How alike the texts are</h2><p>What the model's layers see of two texts: the cosine of "
+               "the "
+               "angle between the Gram matrices of their inputs, the mean over all layers, from at most {} "
+               "windows of each text. What is far from the calibration text is what compression by its "
+               "statistics forgets.</p>",
+               s.windows) +
+           draw(map);
 }
 
 }  // namespace
 
-std::string html_report(const comparison& c) {
+page_section comparison_section(const comparison& c) {
     const auto table = make_cells(c);
-    const auto title = "Perplexity after compression: " + escaped(c.model);
     std::string out =
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/><title>" +
-        title + "</title><style>" + std::string(page_style) + plot_style() + "</style></head>\n<body><h1>" +
-        title + "</h1>";
-    out +=
         "<p>The linear layers of the model are replaced by products of two smaller matrices that hold fewer "
         "parameters by the share given as compression. Nothing is retrained. Each figure is the "
         "perplexity of the compressed model on a text; lower is better.</p>\n" +
@@ -180,8 +225,13 @@ std::string html_report(const comparison& c) {
         "upper edge goes to a value "
         "above it, which the table has.</p><div class=\"plots\">";
     for (std::size_t i = 0; i < c.text_names.size(); ++i)
-        (out += '\n') += text_plot(c, i);
-    return out + "</div>\n" + facts_html(c) + "</body></html>\n";
+        (out += '\n') += text_plot(c, i, plot_x::share);
+    out += "</div>\n" + bytes_html(c) + layers_html(c) + similarity_html(c) + "\n" + facts_html(c);
+    return {"Perplexity after compression: " + c.model, out};
+}
+
+std::string html_report(const comparison& c) {
+    return page({comparison_section(c)});
 }
 
 }  // namespace llm

@@ -1,6 +1,8 @@
 #include "report.hpp"
 #include "statistics.hpp"
 
+#include <nsvd/error.hpp>
+
 #include <fmt/format.h>
 
 #include <cmath>
@@ -48,18 +50,43 @@ json row_texts(const comparison& c, const comparison_row& row) {
 
 json to_json(const comparison& c, const comparison_row& row) {
     const auto average = average_improvement(c, row);
-    return {{"method", row.method},
-            {"label", row.label},
-            {"compression", number(row.compression)},
-            {"parameters", row.parameters},
-            {"bytes", row.bytes},
-            {"weighted_error", number(row.weighted_error)},
-            {"plain_error", number(row.plain_error)},
-            {"seconds", number(row.seconds)},
-            {"inflation", number(inflation(c, row))},
-            {"texts", row_texts(c, row)},
-            {"improvement", number(average.value)},
-            {"standard_error", number(average.standard_error)}};
+    json result{{"method", row.method},
+                {"label", row.label},
+                {"compression", number(row.compression)},
+                {"parameters", row.parameters},
+                {"bytes", row.bytes},
+                {"weighted_error", number(row.weighted_error)},
+                {"plain_error", number(row.plain_error)},
+                {"seconds", number(row.seconds)},
+                {"inflation", number(inflation(c, row))},
+                {"texts", row_texts(c, row)},
+                {"improvement", number(average.value)},
+                {"standard_error", number(average.standard_error)}};
+    for (const auto& layer : row.layers)
+        result["layers"].push_back(to_json(layer));
+    return result;
+}
+
+json to_json(const text_similarity& similarity) {
+    auto values = json::array();
+    for (const auto& row : similarity.values) {
+        auto& made = values.emplace_back(json::array());
+        for (const double value : row)
+            made.push_back(number(value));
+    }
+    return {{"names", similarity.names}, {"windows", similarity.windows}, {"values", values}};
+}
+
+text_similarity read_similarity(const json& from) {
+    text_similarity similarity;
+    from.at("names").get_to(similarity.names);
+    from.at("windows").get_to(similarity.windows);
+    for (const auto& row : from.at("values")) {
+        auto& made = similarity.values.emplace_back();
+        for (const auto& value : row)
+            made.push_back(number(value));
+    }
+    return similarity;
 }
 
 /// nll and perplexity; a null perplexity beside a known nll is one that overflowed.
@@ -87,6 +114,9 @@ comparison_row read_row(const json& from, const std::vector<std::string>& names)
         row.texts.back().record =
             text_record{0, {number(text.at("improvement")), number(text.at("standard_error"))}};
     }
+    if (from.contains("layers"))
+        for (const auto& layer : json_reader(from).at("layers").items())
+            row.layers.push_back(read_layer_result(layer));
     return row;
 }
 
@@ -113,6 +143,7 @@ comparison read(const json& from) {
     }
     for (const auto& row : from.at("rows"))
         c.rows.push_back(read_row(row, c.text_names));
+    if (from.contains("similarity")) c.similarity = read_similarity(from.at("similarity"));
     from.at("machine").get_to(c.machine);
     from.at("date").get_to(c.date);
     from.at("version").get_to(c.version);
@@ -127,30 +158,36 @@ json to_json(const comparison& c) {
     auto rows = json::array();
     for (const auto& row : c.rows)
         rows.push_back(to_json(c, row));
-    return {{"model", c.model},
-            {"calibration", c.calibration},
-            {"in_domain", c.in_domain ? json(*c.in_domain) : json(nullptr)},
-            {"context", c.context},
-            {"seed", c.seed},
-            {"share", number(c.share)},
-            {"reference", c.reference},
-            {"calibration_windows", c.calibration_windows},
-            {"calibration_tokens", c.calibration_tokens},
-            {"dense",
-             {{"label", c.baseline},
-              {"parameters", c.dense_parameters},
-              {"bytes", c.dense_bytes},
-              {"texts", dense_texts(c)}}},
-            {"rows", rows},
-            {"machine", c.machine},
-            {"date", c.date},
-            {"version", c.version},
-            {"command", c.command}};
+    json result{{"model", c.model},
+                {"calibration", c.calibration},
+                {"in_domain", c.in_domain ? json(*c.in_domain) : json(nullptr)},
+                {"context", c.context},
+                {"seed", c.seed},
+                {"share", number(c.share)},
+                {"reference", c.reference},
+                {"calibration_windows", c.calibration_windows},
+                {"calibration_tokens", c.calibration_tokens},
+                {"dense",
+                 {{"label", c.baseline},
+                  {"parameters", c.dense_parameters},
+                  {"bytes", c.dense_bytes},
+                  {"texts", dense_texts(c)}}},
+                {"rows", rows},
+                {"machine", c.machine},
+                {"date", c.date},
+                {"version", c.version},
+                {"command", c.command}};
+    if (c.similarity) result["similarity"] = to_json(*c.similarity);
+    return result;
 }
 
 comparison from_json(const json& from) {
     try {
-        return read(from);
+        auto c = read(from);
+        check(c);
+        return c;
+    } catch (const nsvd::error& e) {
+        throw std::invalid_argument(fmt::format("not a comparison written by nsvd-llm: {}", e.what()));
     } catch (const nlohmann::json::exception& e) {
         throw std::invalid_argument(fmt::format("not a comparison written by nsvd-llm: {}", e.what()));
     }

@@ -33,6 +33,8 @@ int main(int argc, char** argv) {
         llm::commands::add_evaluate(app);
         llm::commands::add_generate(app);
         llm::commands::add_benchmark(app);
+        llm::commands::add_inspect(app);
+        llm::commands::add_report(app);
         app.parse(argc, argv);
         if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
             throw nsvd::error("standard output: cannot be written");

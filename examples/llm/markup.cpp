@@ -32,11 +32,26 @@ constexpr std::array<style, 8> styles{{
 
 }  // namespace
 
-std::size_t style_of(std::string_view method, std::size_t position) {
-    const auto found =
-        std::find_if(styles.begin(), styles.end(), [&](const style& s) { return s.method == method; });
-    return found == styles.end() ? position % styles.size()
-                                 : static_cast<std::size_t>(found - styles.begin());
+std::vector<std::size_t> styles_of(const std::vector<std::string>& methods) {
+    std::vector<std::size_t> chosen(methods.size(), styles.size());
+    std::array<bool, styles.size()> taken{};
+    for (std::size_t i = 0; i < methods.size(); ++i) {
+        const auto found = std::find_if(styles.begin(), styles.end(),
+                                        [&](const style& s) { return s.method == methods[i]; });
+        if (found == styles.end()) continue;
+        chosen[i] = static_cast<std::size_t>(found - styles.begin());
+        taken[chosen[i]] = true;
+    }
+    // From the last one, whose markers are the largest, so that they stand out among the papers'.
+    std::size_t next = 0;
+    for (auto& style : chosen) {
+        if (style != styles.size()) continue;
+        const auto free = std::find(taken.rbegin(), taken.rend(), false);
+        style =
+            free == taken.rend() ? next++ % styles.size() : static_cast<std::size_t>(taken.rend() - free) - 1;
+        taken[style] = true;
+    }
+    return chosen;
 }
 
 std::string marker(std::size_t kind, double x, double y) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace llm {
 
@@ -10,9 +11,9 @@ namespace llm {
 /// XML can't hold, become U+FFFD.
 [[nodiscard]] std::string escaped(std::string_view text);
 
-/// Number of the line and marker style of a method, the same in every plot. A method without one of
-/// its own gets that of its position.
-[[nodiscard]] std::size_t style_of(std::string_view method, std::size_t position);
+/// Numbers of the line and marker styles of methods. Those of the papers have their own; the others get
+/// what these leave, and only where nothing is left the same as others.
+[[nodiscard]] std::vector<std::size_t> styles_of(const std::vector<std::string>& methods);
 
 /// SVG of a style's marker at a point; its colour comes from a parent of class `s<style>`.
 [[nodiscard]] std::string marker(std::size_t style, double x, double y);

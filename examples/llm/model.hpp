@@ -53,6 +53,9 @@ public:
     /// each use of one reads it anew, and its numbers are checked then. Throws nsvd::error naming file and
     /// tensor for what is missing, misshapen, not finite or not supported.
     explicit model(std::filesystem::path folder, residence layers = residence::in_memory);
+    /// A model of a shape, in no folder: linear layer i (m×n) as `make(i, m, n)` gives it, embeddings and the
+    /// head of random numbers, norms that multiply by 1 (random_model.cpp).
+    model(config shape, const std::function<linear(std::size_t, Eigen::Index, Eigen::Index)>& make);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     [[nodiscard]] const config& shape() const { return config_; }
@@ -166,7 +169,7 @@ private:
     std::filesystem::path folder_;
     config config_;
     std::shared_ptr<const checkpoint> weights_;
-    residence residence_;
+    residence residence_ = residence::in_memory;
     std::vector<place> places_;
     std::size_t layers_per_block_ = 0;
     Eigen::MatrixXf embedding_;                 // vocab_size × embedding_size

@@ -30,6 +30,17 @@ std::string percent_tick(double share) {
     return (share < 0 ? "−" : "") + tick_text(std::abs(100 * share)) + " %";
 }
 
+/// "400 kB", "1.5 GB".
+std::string short_bytes(double bytes) {
+    std::string unit = "B";
+    for (const auto* next : {"kB", "MB", "GB", "TB"}) {
+        if (bytes < 999.5) break;
+        bytes /= 1000;
+        unit = next;
+    }
+    return fmt::format("{:.3g} {}", bytes, unit);
+}
+
 double bar(const plot_point& point) {
     return std::isfinite(point.error) ? point.error : 0;
 }
@@ -93,7 +104,7 @@ public:
         for (const auto& s : p.series)
             longest = std::max(longest, s.label.size());
         if (p.level) longest = std::max(longest, p.level->label.size());
-        right_ = width - key_width - 18 - 7.3 * static_cast<double>(longest);
+        right_ = width - key_width - 18 - 6.9 * static_cast<double>(longest);
     }
 
     std::string draw() {
@@ -157,6 +168,14 @@ private:
 
     [[nodiscard]] double y(double value) const { return bottom - y_.place(value) * (bottom - top); }
 
+    /// Shares are those that occur, bytes are round.
+    [[nodiscard]] std::vector<double> x_ticks() const {
+        if (plot_.x == plot_x::share || x_values_.size() < 2) return x_values_;
+        auto ticks = axis(x_values_.front(), x_values_.back(), false).ticks();
+        std::erase_if(ticks, [&](double t) { return t < x_values_.front() || t > x_values_.back(); });
+        return ticks;
+    }
+
     void axes() {
         for (const double tick : y_.ticks()) {
             const auto text = plot_.log_y ? tick_text(tick) : percent_tick(tick);
@@ -164,16 +183,17 @@ private:
             put("<text class=\"end\" x=\"{}\" y=\"{:.1f}\">{}</text>", left - 5, y(tick) + 4, text);
         }
         put("<path class=\"axis\" d=\"M{} {}V{}H{:.1f}\"/>", left, top, bottom, right_);
+        const bool in_bytes = plot_.x == plot_x::bytes;
         double free_from = 0;
-        for (const double value : x_values_) {
+        for (const double value : x_ticks()) {
             put("<path class=\"axis\" d=\"M{:.1f} {}v4\"/>", x(value), bottom);
             if (x(value) < free_from) continue;
-            free_from = x(value) + 36;
-            put("<text class=\"middle\" x=\"{:.1f}\" y=\"{}\">{:.6g} %</text>", x(value), bottom + 17,
-                100 * value);
+            free_from = x(value) + (in_bytes ? 56 : 36);
+            const auto text = in_bytes ? short_bytes(value) : fmt::format("{:.6g} %", 100 * value);
+            put("<text class=\"middle\" x=\"{:.1f}\" y=\"{}\">{}</text>", x(value), bottom + 17, text);
         }
-        put("<text class=\"middle soft\" x=\"{:.1f}\" y=\"{}\">compression</text>", (left + right_) / 2,
-            height - 8);
+        put("<text class=\"middle soft\" x=\"{:.1f}\" y=\"{}\">{}</text>", (left + right_) / 2, height - 8,
+            in_bytes ? "bytes" : "compression");
         put("<text class=\"end soft\" x=\"{:.1f}\" y=\"16\">{}</text>", width - 4, escaped(plot_.y_title));
     }
 
@@ -189,7 +209,7 @@ private:
 
     void series(std::size_t number, std::vector<label>& labels) {
         const auto& s = plot_.series[number];
-        const auto kind = style_of(s.method, number);
+        const auto kind = s.style;
         const double middle = 0.5 * static_cast<double>(plot_.series.size() - 1);
         const double shift = plot_.spread * (static_cast<double>(number) - middle);
         std::string line;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,7 +14,8 @@ struct plot_point {
 };
 
 struct plot_series {
-    std::string method;  ///< chooses colour, dash and marker: the same in every plot
+    std::string method;
+    std::size_t style;  ///< colour, dash and marker (styles_of)
     std::string label;
     std::vector<plot_point> points;  ///< x ascending; points that aren't finite break the line
 };
@@ -24,11 +26,14 @@ struct plot_level {
     double y;
 };
 
-/// x is a share, shown in percent, with a tick at each value that occurs.
+/// What x is: a share, shown in percent, with a tick at each value that occurs, or bytes, with round ticks.
+enum class plot_x { share, bytes };
+
 struct plot {
     std::string title;
     std::string y_title;
-    bool log_y = false;             ///< otherwise linear, shown in percent
+    bool log_y = false;  ///< otherwise linear, shown in percent
+    plot_x x = plot_x::share;
     std::optional<double> floor{};  ///< bounds of y, if any: a line that crosses one ends in an arrow
     std::optional<double> ceiling{};
     double spread = 0;  ///< shift between series in pixels, so that error bars part

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "comparison.hpp"
+#include "page.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -25,8 +26,11 @@ namespace llm {
 /// key is missing or of another type.
 [[nodiscard]] comparison from_json(const nlohmann::ordered_json& from);
 
-/// One page of HTML5 that is XML as well: the table, a plot of the average improvement, and for
-/// each text a plot of perplexity against compression. Nothing is fetched, no script runs.
+/// The table, a plot of the average improvement, plots of perplexity against compression and bytes, the
+/// layers of each row and the similarity of the texts where they are known.
+[[nodiscard]] page_section comparison_section(const comparison& c);
+
+/// The page of one comparison.
 [[nodiscard]] std::string html_report(const comparison& c);
 
 }  // namespace llm

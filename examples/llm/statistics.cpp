@@ -116,6 +116,12 @@ void check(const comparison& c) {
     for (const auto& row : c.rows) {
         check_size(row.texts.size(), texts, fmt::format("row {} at {}", row.method, row.compression));
     }
+    if (c.similarity) {
+        const auto names = c.similarity->names.size();
+        check_size(c.similarity->values.size(), names, "similarity");
+        for (const auto& row : c.similarity->values)
+            check_size(row.size(), names, "a row of similarity");
+    }
 }
 
 }  // namespace llm

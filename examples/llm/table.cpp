@@ -1,17 +1,12 @@
 #include "cells.hpp"
 #include "report.hpp"
+#include "terminal.hpp"
 
 #include <algorithm>
 #include <cstddef>
 
 namespace llm {
 namespace {
-
-/// Columns on a terminal: code points, none of them wide or combining.
-std::size_t width(const std::string& text) {
-    return static_cast<std::size_t>(std::count_if(
-        text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
 
 struct line {
     std::vector<std::string> fields;
@@ -50,27 +45,6 @@ std::vector<line> make_lines(const cell_table& table) {
     return lines;
 }
 
-/// A note in lines of at most `limit` columns where its words allow it.
-std::string wrapped(const std::string& note, std::size_t limit) {
-    std::string out;
-    std::size_t column = 0;
-    for (std::size_t begin = 0; begin < note.size();) {
-        const auto end = std::min(note.find(' ', begin), note.size());
-        const auto word = note.substr(begin, end - begin);
-        if (column > 0 && column + 1 + width(word) > limit) {
-            out += "\n  ";
-            column = 2;
-        } else if (column > 0) {
-            out += ' ';
-            ++column;
-        }
-        out += word;
-        column += width(word);
-        begin = end + 1;
-    }
-    return out + '\n';
-}
-
 }  // namespace
 
 std::string print_table(const comparison& c) {
@@ -79,7 +53,7 @@ std::string print_table(const comparison& c) {
     std::vector<std::size_t> widths(table.headings.size() + 5);
     for (const auto& line : lines) {
         for (std::size_t i = 0; i < widths.size(); ++i) {
-            widths[i] = std::max(widths[i], width(line.fields[i]));
+            widths[i] = std::max(widths[i], text_width(line.fields[i]));
         }
     }
     std::size_t total = 2 * (widths.size() - 1);
@@ -91,7 +65,7 @@ std::string print_table(const comparison& c) {
         if (line.rule_above) out += std::string(total, '-') + '\n';
         std::string text;
         for (std::size_t i = 0; i < widths.size(); ++i) {
-            const std::string padding(widths[i] - width(line.fields[i]), ' ');
+            const std::string padding(widths[i] - text_width(line.fields[i]), ' ');
             text += i == 0 ? "" : "  ";
             text += i == 1 ? line.fields[i] + padding : padding + line.fields[i];
         }

@@ -46,7 +46,7 @@ std::vector<token> raw_ids(const std::filesystem::path& path, std::size_t vocab_
 
 std::vector<token> ids_in_tensor(const std::filesystem::path& path, std::size_t vocab_size) {
     using nsvd::safetensors::dtype;
-    const nsvd::safetensors::file file(path);
+    const checkpoint file(path);
     const auto& ids = file.at("input_ids");
     if (ids.shape.size() != 1 && ids.shape.size() != 2)
         fail(file, "input_ids", fmt::format("has the shape {}: want tokens, or windows × tokens", ids.shape));

@@ -4,11 +4,11 @@
 #include "compress.hpp"
 #include "llm_support.hpp"
 #include "model.hpp"
-#include "save.hpp"
 #include "naive_llama.hpp"
 #include "naive_opt.hpp"
 #include "naive_rope.hpp"
 #include "perplexity.hpp"
+#include "save.hpp"
 #include "support/catch.hpp"
 #include "unit.hpp"
 

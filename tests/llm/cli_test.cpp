@@ -174,6 +174,43 @@ TEST_CASE("nsvd-llm: compare takes recipes, and any of them as the reference", "
     CHECK(reference("--methods svd,asvd-1 --storage pivoted --against asvd-1") == "asvd-1+pivoted");
 }
 
+TEST_CASE("nsvd-llm: inspect and report", "[llm][cli][inspect]") {
+    const workplace w;
+    const std::string common = " --model model --calibration text.txt --context 20 --windows 20 ";
+    REQUIRE(w.run("compress" + common + "--method nsvd-1+pivoted --joint --compression 0.3 --output small")
+                .code == 0);
+    const auto dense = w.run("inspect model");
+    CHECK(dense.code == 0);
+    CHECK(dense.out.find("self_attn.q_proj") != std::string::npos);
+    CHECK(dense.out.find('\033') == std::string::npos);
+    const auto small = w.run("inspect small --spectra --json small.json");
+    CAPTURE(small.err);
+    REQUIRE(small.code == 0);
+    CHECK(small.err.empty());
+    CHECK(small.out.find("│") != std::string::npos);
+    CHECK(w.json("small.json").at("layers").size() == 8);
+    CHECK(w.json("small.json").at("nsvd").at("method") == "nsvd-1+pivoted+joint");
+    const auto json = w.run("inspect small --json -");
+    REQUIRE(json.code == 0);
+    CHECK(nlohmann::json::parse(json.out).at("layers").size() == 8);
+
+    REQUIRE(
+        w.run("compare" + common +
+              "--text a=text.txt --compression 0.3 --methods asvd-1 --similarity --json c.json --html c.html")
+            .code == 0);
+    const auto alike = w.json("c.json").at("similarity");
+    CHECK(alike.at("names") == nlohmann::json{"calibration", "a"});
+    // Both are the same windows.
+    CHECK(alike.at("values")[0][1].get<double>() == Approx(1).epsilon(1e-12));
+    CHECK(w.json("c.json").at("rows")[0].at("layers").size() == 14);
+    const auto page = w.run("report c.json --output -");
+    CAPTURE(page.err);
+    REQUIRE(page.code == 0);
+    CHECK(page.out.starts_with("<!DOCTYPE html>"));
+    CHECK(w.run("report c.json c.json --output two.html").code == 0);
+    CHECK(w.exists("two.html"));
+}
+
 TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
     const workplace w;
     const std::string evaluate = "evaluate --model model --context 20 --text ";
@@ -218,6 +255,10 @@ TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
         {compare + "--text a=text.txt --compression 0.2,1.5", "--compression"},
         {compare + "--text a=text.txt --compression 0.2 --methods svd,qr", "'qr'"},
         {compare + "--text a=text.txt --compression 0.2 --in-domain b", "--in-domain"},
+        {compare + "--text a=text.txt --compression 0.2 --similarity", "--similarity"},
+        {"inspect nowhere", "nowhere/config.json"},
+        {"report model/config.json --output page.html", "model/config.json"},
+        {"report text.txt --output page.html", "text.txt: not JSON"},
     };
     for (const auto& [arguments, expected] : cases) {
         CAPTURE(arguments);
@@ -259,7 +300,8 @@ TEST_CASE("nsvd-llm: usage", "[llm][cli]") {
     CHECK(w.run("evaluate --model model").code == 2);
     CHECK(w.run("evaluate --model model --text text.txt --context many").code == 2);
     CHECK(w.run("evaluate --model model --text text.txt --windows 3").code == 2);
-    for (const auto* help : {"--help", "compare --help", "compress --help", "evaluate --help"}) {
+    for (const auto* help : {"--help", "compare --help", "compress --help", "evaluate --help",
+                             "inspect --help", "report --help"}) {
         const auto result = w.run(help);
         CHECK(result.code == 0);
         CHECK(result.out.find(std::string(help) == "--help" ? "compare" : "Example: nsvd-llm") !=

@@ -51,7 +51,7 @@ struct outcome {
     bool operator==(const outcome&) const = default;
 };
 
-outcome outcome_of(const llm::model& m, const std::vector<llm::layer_record>& records,
+outcome outcome_of(const llm::model& m, const std::vector<llm::layer_result>& records,
                    const std::vector<llm::token>& window) {
     outcome result{m.forward(window), {}, {}, {}};
     for (const auto& record : records) {

@@ -4,11 +4,13 @@
 #include "llm/cells.hpp"
 #include "llm/markup.hpp"
 #include "llm/statistics.hpp"
+#include "page_support.hpp"
 #include "support/catch.hpp"
 
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -16,6 +18,9 @@
 #include <vector>
 
 namespace {
+
+using llm_test::contains;
+using llm_test::well_formed;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -97,37 +102,6 @@ std::vector<std::string> words_of(const std::string& line) {
     for (std::string word; stream >> word;)
         words.push_back(word);
     return words;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-/// Every tag is closed in its order, every ampersand begins an entity that XML knows.
-bool well_formed(const std::string& page) {
-    std::vector<std::string> open;
-    for (std::size_t i = page.find('\n'); i < page.size(); ++i) {  // after the doctype
-        if (page[i] == '&') {
-            const auto entity = page.substr(i, page.find(';', i) - i);
-            if (entity != "&amp" && entity != "&lt" && entity != "&gt" && entity != "&quot" &&
-                entity != "&#39") {
-                return false;
-            }
-        }
-        if (page[i] != '<') continue;
-        const auto end = page.find('>', i);
-        if (end == std::string::npos) return false;
-        const auto tag = page.substr(i + 1, end - i - 1);
-        if (contains(tag, "<")) return false;
-        if (tag.front() == '/') {
-            if (open.empty() || open.back() != tag.substr(1)) return false;
-            open.pop_back();
-        } else if (tag.back() != '/') {
-            open.push_back(tag.substr(0, tag.find(' ')));
-        }
-        i = end;
-    }
-    return open.empty();
 }
 
 }  // namespace
@@ -419,7 +393,7 @@ TEST_CASE("figures that aren't finite", "[llm][report]") {
     const auto page = llm::html_report(c);
     CHECK(well_formed(page));
     const auto plots = page.substr(page.find("<svg"));
-    CHECK_FALSE(contains(plots, "inf"));
+    CHECK(llm_test::count(plots, "inf") == llm_test::count(plots, "inflation"));
     CHECK_FALSE(contains(plots, "nan"));
 }
 
@@ -429,14 +403,12 @@ TEST_CASE("HTML report", "[llm][report]") {
         const auto page = llm::html_report(c);
         CHECK(page.starts_with("<!DOCTYPE html>"));
         CHECK(well_formed(page));
-        for (const auto* part : {"<script", "http", "src=", "href=", "url(", "@import", "<link"}) {
-            CAPTURE(part);
-            CHECK_FALSE(contains(page, part));
-        }
-        std::size_t plots = 0;
-        for (auto at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1))
-            ++plots;
-        CHECK(plots == 1 + c.text_names.size());
+        CHECK(llm_test::stands_alone(page));
+        // The average, the inflation, and each text against compression and against bytes.
+        CHECK(llm_test::count(page, "<svg") == 2 + 2 * c.text_names.size());
+        CHECK(contains(page, ">inflation</text>"));
+        CHECK_FALSE(contains(page, "<details"));
+        CHECK_FALSE(contains(page, "Gram"));
         CHECK(contains(page, "<span>7.03</span><i>*</i>"));
         CHECK(contains(page, c.command));
         CHECK(contains(page, c.machine));
@@ -453,6 +425,55 @@ TEST_CASE("HTML report", "[llm][report]") {
         CHECK(well_formed(page));
         CHECK(contains(page, safe));
         CHECK_FALSE(contains(page, "<b>"));
+    }
+    SECTION("the layers of each row, and how alike the texts are") {
+        for (auto& row : c.rows) {
+            for (const std::int64_t block : {0, 1})
+                row.layers.push_back({.name = "h." + std::to_string(block) + ".mlp.<up>_proj",
+                                      .block = block,
+                                      .kind = "mlp.<up>_proj",
+                                      .m = 8,
+                                      .n = 4,
+                                      .rank = 1 + block,
+                                      .full_rank = 4,
+                                      .parameters = 12,
+                                      .bytes = 24,
+                                      .dense_bytes = 64,
+                                      .weighted_error = 0.25,
+                                      .plain_error = std::nan(""),
+                                      .seconds = 0.5,
+                                      .status = block == 0 ? "ok" : "dense"});
+        }
+        c.similarity = llm::text_similarity{{"calibration", "<news>"}, {{1, 0.75}, {0.75, 1}}, 16};
+        const auto page = llm::html_report(c);
+        CHECK(well_formed(page));
+        CHECK(llm_test::count(page, "<details>") == c.rows.size());
+        CHECK(contains(page, "<summary>NSVD-I at 25 %: 1.400 kB"));
+        CHECK(contains(page,
+                       "h.0.mlp.&lt;up&gt;_proj (8 × 4): rank 1 of 4, 24 B of 64 B, weighted error 0.250"));
+        CHECK(contains(page, "h.1.mlp.&lt;up&gt;_proj (8 × 4): dense"));
+        CHECK(contains(page, ">25 %</td>"));
+        CHECK(contains(page, "calibration and &lt;news&gt;: 0.7500\">0.75</td>"));
+        const auto json = llm::to_json(c);
+        CHECK(json["rows"][0]["layers"][1]["rank"] == 2);
+        CHECK(json["rows"][0]["layers"][0]["plain_error"].is_null());
+        CHECK(json["similarity"]["values"][1][0] == 0.75);
+        const auto back = llm::from_json(nlohmann::ordered_json::parse(json.dump()));
+        CHECK(llm::to_json(back) == json);
+        CHECK(llm::html_report(back) == page);
+        auto broken = json;
+        broken["rows"][1]["layers"][0].erase("rank");
+        CHECK_THROWS_AS(llm::from_json(broken), std::invalid_argument);
+        broken = json;
+        broken["similarity"]["values"][0].erase(0);
+        CHECK_THROWS_AS(llm::from_json(broken), std::invalid_argument);
+    }
+    SECTION("methods of one plot have styles of their own") {
+        const std::vector<std::string> methods{"asvd-1", "asvd-1+bias", "nsvd-1", "best", "nid-2"};
+        const auto styles = llm::styles_of(methods);
+        CHECK(std::set<std::size_t>(styles.begin(), styles.end()).size() == methods.size());
+        CHECK(styles[0] == llm::styles_of({"svd", "asvd-1"})[1]);
+        CHECK(llm::styles_of(std::vector<std::string>(20, "best")).size() == 20);
     }
     SECTION("little to show") {
         c.rows.resize(1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Statistics of a text, or several files of them in one.
 #include "../calibrate.hpp"
+
 #include "../calibration_set.hpp"
 #include "../compare.hpp"
 #include "../files.hpp"

@@ -15,5 +15,7 @@ void add_compress(CLI::App& app, const std::string& command_line);
 void add_evaluate(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_benchmark(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_report(CLI::App& app);
 
 }  // namespace llm::commands

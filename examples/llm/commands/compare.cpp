@@ -24,6 +24,7 @@ struct compare_arguments {
     std::vector<double> compressions;
     std::string in_domain, against;
     fs::path html;
+    bool similarity = false;
     std::string command_line;
 };
 
@@ -41,7 +42,8 @@ void run(const compare_arguments& a) {
                             .reference = {},
                             .held_out = a.recipe.tune,
                             .keep_dense = a.recipe.keep_dense,
-                            .threads = a.model.threads};
+                            .threads = a.model.threads,
+                            .similarity = a.similarity};
     std::for_each(a.compressions.begin(), a.compressions.end(), check_compression);
     check_distinct(a.compressions, "--compression");
     for (const auto& name : a.methods)
@@ -63,6 +65,8 @@ void run(const compare_arguments& a) {
                          [&](const auto& text) { return text.first == a.in_domain; }))
             throw nsvd::error(fmt::format("--in-domain {}: no --text has this name", a.in_domain));
     }
+    if (a.similarity && a.model.json.empty() && a.html.empty())
+        throw nsvd::error("--similarity: it is shown by --html and --json: give one of them");
     const output json_out(a.model.json), html_out(a.html);
     auto result = llm::compare(options);
     result.command = a.command_line;
@@ -97,6 +101,10 @@ void add_compare(CLI::App& app, const std::string& command_line) {
     compare->add_option("--in-domain", a->in_domain,
                         "text of the calibration's kind, left out of the average");
     compare->add_option("--html", a->html, "write the table and its plots as a page");
+    compare->add_flag(
+        "--similarity", a->similarity,
+        "how alike calibration and texts are, in --html and --json: one more pass over 16 windows "
+        "of each");
     compare->footer(
         about_best() +
         "Example: nsvd-llm compare --model DIR --calibration calibration.txt --text news=news.txt "

@@ -3,10 +3,11 @@
 #include "../compress.hpp"
 
 #include "../compare.hpp"
-#include "../compression_summary.hpp"
+#include "../compression_report.hpp"
 #include "../files.hpp"
 #include "../job.hpp"
 #include "../journal.hpp"
+#include "../machine.hpp"
 #include "../perplexity.hpp"
 #include "../save.hpp"
 #include "commands.hpp"
@@ -128,7 +129,7 @@ void run(const compress_arguments& a) {
     check_output(model, a.output, a.force);
     input.kept = &kept;
     const auto start = std::chrono::steady_clock::now();
-    std::vector<layer_record> layers;
+    std::vector<layer_result> layers;
     std::int64_t calibration_tokens = 0;
     json dense_texts, texts;
     {
@@ -156,21 +157,41 @@ void run(const compress_arguments& a) {
     if (!a.recipe.keep_dense.empty()) about["keep_dense"] = a.recipe.keep_dense;
     for (const auto& layer : layers)
         about["rank"][layer.name] = layer.rank;
-    compression_summary report{
-        .model = model,
-        .layers = layers,
-        .about = about,
-        .job = job,
-        .label = recipe.label,
-        .output = a.output.string(),
+    compression_report report{
+        .nsvd = NSVD_VERSION,
         .command = a.command_line,
-        .threads = a.model.threads,
+        .date = today(),
+        .machine = machine_description(a.model.threads),
+        .model = model.folder().string(),
+        .output = a.output.string(),
+        .method = recipe.name,
+        .label = recipe.label,
+        .compression = a.compression,
+        .options = about,
+        .job = job,
         .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
-        .dense_texts = dense_texts,
-        .texts = texts};
+        .layers = layers,
+    };
+    for (const auto* key : {"version", "method", "compression", "calibration", "rank"})
+        report.options.erase(key);
+    if (!a.recipe.calibration.empty())
+        report.calibration.push_back({a.recipe.calibration.filename().string(), calibration_tokens,
+                                      calibration_tokens / static_cast<std::int64_t>(sample.context)});
+    for (const auto& layer : layers) {
+        report.dense_parameters += layer.m * layer.n;
+        report.parameters += layer.parameters;
+        report.dense_bytes += layer.dense_bytes;
+        report.bytes += layer.bytes;
+    }
+    for (const auto& [name, result] : texts.items()) {
+        const auto& dense = dense_texts.at(name);
+        report.texts.push_back(
+            {name, dense.at("perplexity"), result.at("perplexity"), dense.at("nll"), result.at("nll")});
+    }
     const auto json_report = to_json(report);
     kept.keep(about_entry, about);
-    save_model(model, a.output, about, a.force, {{"report.json", dump(json_report)}});
+    save_model(model, a.output, about, a.force,
+               {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}});
     kept.finish();
     json_out.write(dump(json_report));
     if (!json_out.is_standard_output()) fmt::print("{}", printed(report));

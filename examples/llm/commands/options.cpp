@@ -103,8 +103,7 @@ std::vector<std::pair<std::string, std::filesystem::path>> named_texts(
 
 void declare_calibration(CLI::App& command, std::filesystem::path& calibration, std::size_t& windows,
                          std::uint64_t& seed, bool required) {
-    command
-        .add_option("--calibration", calibration, "text, or token ids: .u16, .u32, .safetensors")
+    command.add_option("--calibration", calibration, "text, or token ids: .u16, .u32, .safetensors")
         ->required(required);
     command.add_option("--windows", windows, "calibrate on at most this many windows")
         ->capture_default_str()
