@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <string_view>
 #include <utility>
 
@@ -26,15 +25,16 @@ namespace safetensors = nsvd::safetensors;
 using json = nlohmann::ordered_json;
 
 std::string form_of(const linear& layer) {
-    if (layer.dense() != nullptr) return "dense";
-    if (layer.factors() != nullptr) return "factors";
-    return layer.pivoted()->kept == nsvd::lines::rows ? "rows" : "columns";
-}
-
-std::int64_t rank_of(const linear& layer) {
-    if (const auto* factors = layer.factors()) return factors->rank();
-    if (const auto* pivoted = layer.pivoted()) return static_cast<std::int64_t>(pivoted->indices.size());
-    return std::min(layer.rows(), layer.cols());
+    switch (layer.form()) {
+        case layer_form::dense:
+            return "dense";
+        case layer_form::factors:
+            return "factors";
+        case layer_form::kept_rows:
+            return "rows";
+        default:
+            return "columns";
+    }
 }
 
 inspected_layer look_at(const model& m, std::size_t i, const linear& layer) {
@@ -43,7 +43,7 @@ inspected_layer look_at(const model& m, std::size_t i, const linear& layer) {
                           .m = layer.rows(),
                           .n = layer.cols(),
                           .form = form_of(layer),
-                          .rank = rank_of(layer),
+                          .rank = layer.rank(),
                           .full_rank = std::min(layer.rows(), layer.cols()),
                           .parameters = layer.parameters(),
                           .bytes = stored_bytes(layer, m.layer_dtype(i)),
@@ -72,31 +72,15 @@ Eigen::VectorXd squares_of(const linear& layer) {
     return of(triangle(d.left) * triangle(d.right.transpose()).transpose());
 }
 
-/// The files that hold the tensors: one, or the shards that an index names.
-std::set<std::filesystem::path> weight_files(const std::filesystem::path& folder) {
-    const auto index = folder / "model.safetensors.index.json";
-    if (!std::filesystem::exists(index)) return {folder / "model.safetensors"};
-    std::set<std::filesystem::path> files;
-    const auto read = read_json(index);
-    if (const auto map = read.find("weight_map"); map != read.end() && map->is_object()) {
-        for (const auto& shard : *map)
-            if (shard.is_string()) files.insert(folder / shard.get<std::string>());
-    }
-    return files;
-}
-
 /// Bytes of what is no linear layer of a block.
 void count_rest(const model& m, inspection& found) {
     const auto& names = m.shape().names;
     std::int64_t all = 0;
-    for (const auto& path : weight_files(m.folder())) {
-        const safetensors::file file(path);
-        for (const auto& name : file.tensors()) {
-            const auto bytes = static_cast<std::int64_t>(file.at(name).bytes.size());
-            all += bytes;
-            if (name == names.embedding || name == names.positions) found.embedding_bytes += bytes;
-            if (name == names.head) found.head_bytes += bytes;
-        }
+    for (const auto& name : m.weights().tensors()) {
+        const auto bytes = static_cast<std::int64_t>(m.weights().at(name).bytes.size());
+        all += bytes;
+        if (name == names.embedding || name == names.positions) found.embedding_bytes += bytes;
+        if (name == names.head) found.head_bytes += bytes;
     }
     found.other_bytes = all - found.layer_bytes - found.embedding_bytes - found.head_bytes;
 }
@@ -135,7 +119,7 @@ inspection inspect(const model& m, spectra wanted, unsigned threads, progress& b
         if (const auto known = reported.find(made.name); known != reported.end())
             made.spectrum = known->second;
         try {
-            if (compute) made.spectrum = sample_spectrum(squares_of(layer));
+            if (compute) made.spectrum = sample_spectrum(squares_of(layer.loaded()));
         } catch (const nsvd::error& e) {
             throw nsvd::error(fmt::format("layer {}: {}", made.name, e.what()));
         }

@@ -10,7 +10,7 @@
 
 #include <Eigen/Core>
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,12 +23,12 @@ namespace llm {
 class linear;
 
 /// What W is kept as: itself, left·right, or some of its rows or columns and coefficients of the others.
-enum class layer_form : std::uint8_t { dense, factors, pivots };
+enum class layer_form : std::uint8_t { dense, factors, kept_rows, kept_columns };
 
 /// A layer that lies in a file until it is needed.
 struct deferred_layer {
-    deferred_layer(layer_form f, Eigen::Index m, Eigen::Index n, std::int64_t count)
-        : form(f), rows(m), cols(n), parameters(count) {}
+    deferred_layer(layer_form f, Eigen::Index m, Eigen::Index n, Eigen::Index k, std::int64_t count)
+        : form(f), rows(m), cols(n), rank(k), parameters(count) {}
     deferred_layer(const deferred_layer&) = delete;
     deferred_layer& operator=(const deferred_layer&) = delete;
     virtual ~deferred_layer() = default;
@@ -36,7 +36,7 @@ struct deferred_layer {
     [[nodiscard]] virtual linear read() const = 0;
 
     layer_form form;
-    Eigen::Index rows, cols;
+    Eigen::Index rows, cols, rank;
     std::int64_t parameters;  ///< without the bias
 };
 
@@ -68,8 +68,16 @@ public:
     }
 
     [[nodiscard]] layer_form form() const {
-        constexpr std::array forms{layer_form::dense, layer_form::factors, layer_form::pivots};
-        return deferred_ ? deferred_->form : forms[weight_->index()];
+        if (deferred_) return deferred_->form;
+        if (dense() != nullptr) return layer_form::dense;
+        if (factors() != nullptr) return layer_form::factors;
+        return pivoted()->kept == nsvd::lines::rows ? layer_form::kept_rows : layer_form::kept_columns;
+    }
+    /// Columns of the left factor; min(m, n) for a dense layer.
+    [[nodiscard]] Eigen::Index rank() const {
+        if (deferred_) return deferred_->rank;
+        if (const auto* f = factors()) return f->rank();
+        return dense() != nullptr ? std::min(rows(), cols()) : pivoted()->left.cols();
     }
     // Null for layers of another form, and for deferred ones.
     [[nodiscard]] const Eigen::MatrixXf* dense() const {

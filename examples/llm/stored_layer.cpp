@@ -81,7 +81,9 @@ layer_layout factors_layout(const checkpoint& file, const std::string& name, Ind
     const Index lines = rows ? m : n;
     if (pivoted && rank > lines)
         fail(file, left, fmt::format("has the rank {}: there are {} {} to keep", rank, lines, kind));
-    layer_layout layout{.form = pivoted ? layer_form::pivots : layer_form::factors,
+    layer_layout layout{.form = !pivoted ? layer_form::factors
+                                : rows   ? layer_form::kept_rows
+                                         : layer_form::kept_columns,
                         .type = file.at(left).dtype,
                         .rank = rank,
                         .kept = kept,
@@ -105,7 +107,7 @@ layer_layout layout_of(const checkpoint& file, const std::string& name, Index m,
     }
     check_shape(file, weight, {m, n});
     check_numbers(file, weight);
-    return {.form = layer_form::dense, .type = file.at(weight).dtype, .left = {m, n}};
+    return {.form = layer_form::dense, .type = file.at(weight).dtype, .rank = std::min(m, n), .left = {m, n}};
 }
 
 linear numbers_of(const checkpoint& file, const std::string& name, const layer_layout& layout) {
@@ -133,7 +135,7 @@ class layer_in_file final : public deferred_layer {
 public:
     layer_in_file(std::shared_ptr<const checkpoint> file, std::string name, layer_layout layout, Index m,
                   Index n)
-        : deferred_layer(layout.form, m, n, layout.parameters()),
+        : deferred_layer(layout.form, m, n, layout.rank, layout.parameters()),
           file_(std::move(file)),
           name_(std::move(name)),
           layout_(std::move(layout)) {}
@@ -141,8 +143,8 @@ public:
     [[nodiscard]] linear read() const override { return numbers_of(*file_, name_, layout_); }
     [[nodiscard]] safetensors::dtype type() const { return layout_.type; }
     [[nodiscard]] std::int64_t mask() const {
-        if (form != layer_form::pivots) return 0;
-        return mask_bytes(layout_.kept == nsvd::lines::rows ? rows : cols);
+        if (form == layer_form::kept_rows) return mask_bytes(rows);
+        return form == layer_form::kept_columns ? mask_bytes(cols) : 0;
     }
     /// The tensors but the bias, under the name of another layer.
     [[nodiscard]] std::vector<safetensors::tensor> tensors(const std::string& name) const {

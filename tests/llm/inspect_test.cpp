@@ -3,6 +3,7 @@
 #include "llm/inspect.hpp"
 
 #include "llm/compress.hpp"
+#include "llm/save.hpp"
 #include "llm/terminal.hpp"
 #include "page_support.hpp"
 #include "small_model.hpp"
@@ -85,7 +86,7 @@ TEST_CASE("inspect: layers, ranks, bytes", "[llm][inspect]") {
             CAPTURE(layer.name);
             CHECK((layer.form == "dense") == (i == 12));
             CHECK((i == 12 || layer.form == "rows" || layer.form == "columns"));
-            CHECK(layer.bytes == llm_test::bytes_in(m.file(), layer.name));
+            CHECK(layer.bytes == llm_test::bytes_in(m.weights(), layer.name));
             CHECK(layer.dense_bytes == 4 * layer.m * layer.n);
             bytes += layer.bytes;
         }

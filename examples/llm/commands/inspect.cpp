@@ -23,7 +23,7 @@ struct inspect_arguments {
 
 void run(const inspect_arguments& a) {
     const output json_out(a.json);
-    const model m(a.folder);
+    const model m(a.folder, residence::in_file);
     const auto found = [&] {
         progress bar(m.layers());
         return inspect(m, a.spectra ? spectra::computed : spectra::as_reported, a.threads, bar);
