@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// Files with the statistics of all inputs of a model's linear layers (docs/formats.md).
+/// Files with the statistics of all inputs of a model's linear layers (docs/format.md).
 #pragma once
 
 #include "input_statistics.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The report that `compress` leaves beside a model (docs/formats.md), and its page.
+/// The report that `compress` leaves beside a model (docs/format.md), and its page.
 #pragma once
 
 #include "layer_result.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// A linear layer as it lies in a model's file (docs/formats.md).
+/// A linear layer as it lies in a model's file (docs/format.md).
 #pragma once
 
 #include "checkpoint.hpp"

@@ -49,7 +49,7 @@ struct made_up_evidence {
 }
 ;
 
-/// Bytes by docs/formats.md.
+/// Bytes by docs/format.md.
 std::int64_t bytes_of(const llm::unit& u, std::optional<Eigen::Index> k, nsvd::storage how,
                       std::int64_t item) {
     const auto m = u.shape.rows, n = u.shape.cols;

@@ -53,7 +53,7 @@ bool same_bytes(const st::view& a, const st::view& b) {
     return a.dtype == b.dtype && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
 }
 
-/// W by the words of docs/formats.md, entry by entry.
+/// W by the words of docs/format.md, entry by entry.
 Eigen::MatrixXd naive_weight(const llm::checkpoint& file, const std::string& name, Index m, Index n) {
     if (file.contains(name + ".weight")) return st::to_matrix<double>(file.at(name + ".weight"));
     const auto left = st::to_matrix<double>(file.at(name + ".left.weight"));
