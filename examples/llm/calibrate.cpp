@@ -35,8 +35,9 @@ std::vector<nsvd::calibration<float>> gather_block(const model& m, block_layers 
         sites.emplace_back(static_cast<Eigen::Index>(m.site_features(model::site_index(block, where))),
                            about);
     turnstile order(sites.size());
-    stream.advance(threads, [&](std::size_t i, window_pass& pass) {
-        try {
+    stream.advance(
+        threads,
+        [&](std::size_t i, window_pass& pass) {
             for (const auto where : all_sites) {
                 m.reach(block, where, own, pass);
                 const auto weights = Eigen::VectorXd::Constant(pass.input.cols(), stream.weight(i));
@@ -44,12 +45,9 @@ std::vector<nsvd::calibration<float>> gather_block(const model& m, block_layers 
                 order.pass(index_of(where), i, [&] { site.update(pass.input, weights); });
                 m.leave(block, where, own, pass);
             }
-        } catch (...) {
-            order.close();
-            throw;
-        }
-        bar.step();
-    });
+            bar.step();
+        },
+        [&] { order.close(); });
     return sites;
 }
 

@@ -29,16 +29,22 @@ public:
     explicit calibration_set(std::filesystem::path path);
 
     [[nodiscard]] const nsvd::safetensors::string_map& metadata() const { return file_.metadata(); }
+    [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
+    /// What second moments are about: the same for all calibrations.
+    [[nodiscard]] nsvd::moments about() const { return about_; }
     /// What the names of each calibration's tensors begin with.
     [[nodiscard]] const std::vector<std::string>& prefixes() const { return prefixes_; }
     /// Throws nsvd::error naming the file where it is damaged.
     [[nodiscard]] nsvd::calibration<float> at(const std::string& prefix) const;
-    /// Of a block of the model. Throws nsvd::error naming file and layer where they are not of its size.
+    /// Throws nsvd::error naming file and site unless these are statistics of all inputs of the model, and of
+    /// no others.
+    void check(const model& m) const;
     [[nodiscard]] block_statistics block(const model& m, std::size_t block) const;
 
 private:
     nsvd::safetensors::file file_;
     std::vector<std::string> prefixes_;
+    nsvd::moments about_ = nsvd::moments::raw;
 };
 
 /// The prefix of a site: "model.layers.0.attention.".
@@ -47,8 +53,10 @@ private:
 /// Statistics read from one file, or pooled from several.
 class statistics_in_files final : public statistics_source {
 public:
-    statistics_in_files(const model& m, const std::vector<std::filesystem::path>& paths);
-    /// Throws nsvd::error naming the file unless all are of moments about the same.
+    /// Throws nsvd::error naming the file for statistics of another model, for raw moments where central ones
+    /// are wanted, and unless all are of moments about the same.
+    statistics_in_files(const model& m, const std::vector<std::filesystem::path>& paths,
+                        nsvd::moments wanted);
     [[nodiscard]] block_statistics gather(std::size_t block) override;
 
 private:
@@ -56,10 +64,13 @@ private:
     std::vector<calibration_set> sets_;
 };
 
-/// Writes a file of calibrations under `prefixes`; `make(i)` gives number i. Each is put into the journal at
-/// once, so that no more than one is in memory and none is made twice.
+/// Writes a file of calibrations under `prefixes`; `make(i)` gives number i. Each is put into the journal,
+/// which has to be one that keeps, at once, so that no more than one is in memory and none is made twice.
 void write_calibration_set(const std::filesystem::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
                            const nsvd::safetensors::string_map& metadata, const journal& kept);
+
+/// Whether a run before this one came as far as to give the file its name.
+[[nodiscard]] bool is_calibration_set_written(const std::filesystem::path& path, const journal& kept);
 
 }  // namespace llm

@@ -28,18 +28,20 @@ checkpoint::checkpoint(fs::path path) : path_(std::move(path)) {
     const auto map = json.find("weight_map");
     if (map == json.end() || !map->is_object() || map->empty())
         fail("weight_map is no object that gives tensors their files");
+    std::map<std::string, std::string> file_of;
     std::map<std::string, std::size_t> tensors;  // how many each file is to have
     for (const auto& [tensor, file] : map->items()) {
         const auto name = file.is_string() ? file.get<std::string>() : std::string();
         if (name.empty() || fs::path(name).filename() != name || name == "." || name == "..")
             fail(fmt::format("tensor '{}' is in {}: want the name of a file in this folder", tensor,
                              file.dump()));
+        file_of[tensor] = name;
         ++tensors[name];
     }
     for (const auto& [name, count] : tensors) {
         add(path_ / name);
         for (const auto& tensor : files_.back().tensors())
-            if (const auto found = map->find(tensor); found == map->end() || *found != name)
+            if (const auto found = file_of.find(tensor); found == file_of.end() || found->second != name)
                 fail(fmt::format("has no tensor '{}' in {}", tensor, name));
         if (files_.back().tensors().size() != count)
             fail(fmt::format("{} tensors are said to be in {}, which has {}", count, name,

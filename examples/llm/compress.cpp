@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 namespace llm {
@@ -77,8 +78,16 @@ std::string layer_entry(std::size_t i) {
     return fmt::format("layer-{:05}.safetensors", i);
 }
 
+/// JSON has no infinite numbers: they are null.
+std::vector<double> numbers_from(const nlohmann::ordered_json& json) {
+    std::vector<double> numbers;
+    for (const auto& number : json)
+        numbers.push_back(number.is_null() ? std::numeric_limits<double>::infinity() : number.get<double>());
+    return numbers;
+}
+
 Eigen::VectorXd vector_from(const nlohmann::ordered_json& json) {
-    const auto numbers = json.get<std::vector<double>>();
+    const auto numbers = numbers_from(json);
     return Eigen::Map<const Eigen::VectorXd>(numbers.data(), static_cast<Eigen::Index>(numbers.size()));
 }
 
@@ -124,8 +133,10 @@ std::unique_ptr<input_statistics> compressor::statistics_of(const weighted_windo
 }
 
 auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const calibrated& {
+    // From several threads at once, where it is there already.
+    const auto there = calibrations_.find({own_text, about});
+    if (there != calibrations_.end() && there->second.statistics) return there->second;
     auto& result = calibrations_[{own_text, about}];
-    if (result.statistics) return result;
     const auto& text_windows = calibrations_.at({false, nsvd::moments::raw}).windows;
     if (!own_text) {
         if (about != nsvd::moments::raw) result.windows = text_windows;
@@ -133,7 +144,7 @@ auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const ca
             result.statistics = statistics_of(result.windows, about, "text", memory());
         else
             result.statistics = std::make_unique<input_statistics>(
-                std::make_unique<statistics_in_files>(model_, input_.statistics), memory());
+                std::make_unique<statistics_in_files>(model_, input_.statistics, about), memory());
         return result;
     }
     auto& plain = calibration_for(false, about);
@@ -277,7 +288,7 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     const auto pending = [&](std::size_t i) {
         if (!ranks[i]) return false;
         if (const auto before = journal_.find(entry(i)))
-            losses[i] = before->at("losses").get<std::vector<double>>();
+            losses[i] = numbers_from(before->at("losses"));
         return losses[i].empty();
     };
     for_units(units, {&calib, &*held_out_}, pending, [&](std::size_t i) {
@@ -383,7 +394,7 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
                                 const std::vector<method_options>& options, const calibrated& calib,
                                 std::vector<layer_result>& records) {
     std::vector<calibration_set> stages;
-    if (input_.use == statistics_use::stages)
+    if (in_stages())
         for (const auto& path : input_.statistics)
             stages.emplace_back(path);
     const auto pending = [&](std::size_t i) {
@@ -410,6 +421,9 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
 }
 
 std::vector<layer_result> compressor::run(const recipe& r) {
+    if (r.anchored && in_stages())
+        throw nsvd::error(
+            fmt::format("{}: anchored layers have no stage for each of several statistics: pool them", r.name));
     restore();
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);

@@ -80,6 +80,10 @@ private:
     [[nodiscard]] input_statistics::memory memory() const {
         return input_.low_memory ? input_statistics::memory::one_block : input_statistics::memory::all;
     }
+    /// Whether several statistics have a stage each.
+    [[nodiscard]] bool in_stages() const {
+        return input_.use == statistics_use::stages && input_.statistics.size() > 1;
+    }
     [[nodiscard]] const nsvd::calibration<float>& inputs_of(const unit& u, const calibrated& c) const;
     [[nodiscard]] std::vector<nsvd::calibration<float>> inputs_in(const std::vector<calibration_set>& sets,
                                                                   const unit& u) const;

@@ -2,6 +2,7 @@
 /// Ctrl-C ends a run where nothing is half written.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <exception>
 
@@ -14,13 +15,14 @@ public:
 };
 
 namespace detail {
-inline volatile std::sig_atomic_t interrupt_wanted = 0;
+inline std::atomic<bool> interrupt_wanted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);  // what a signal handler may write
 }
 
 /// From now on the first SIGINT or SIGTERM is only noted; a second one kills.
 inline void note_interrupts() {
     const auto note = [](int signal) {
-        detail::interrupt_wanted = 1;
+        detail::interrupt_wanted = true;
         std::signal(signal, SIG_DFL);
     };
     std::signal(SIGINT, note);
@@ -29,7 +31,7 @@ inline void note_interrupts() {
 
 /// Throws `interrupted` once a signal has been noted.
 inline void check_interrupt() {
-    if (detail::interrupt_wanted != 0) throw interrupted();
+    if (detail::interrupt_wanted) throw interrupted();
 }
 
 }  // namespace llm

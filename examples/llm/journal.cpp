@@ -8,93 +8,171 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
-#include <iterator>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 namespace llm {
 
 namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr const char* job_name = "job.json";
+constexpr const char *job_name = "job.json", *lock_name = "lock";
+constexpr const char* finished_key = "finished";
 
-/// The first key that two jobs differ in, with both values.
-std::string difference(const nlohmann::ordered_json& left, const nlohmann::ordered_json& here) {
-    for (const auto& [key, value] : here.items())
-        if (!left.contains(key) || left.at(key) != value)
-            return fmt::format("its {} is {}, here {}", key,
-                               left.contains(key) ? left.at(key).dump() : "not given", value.dump());
-    return "it has other options";
+/// The first value that two jobs differ in: "its seed is 0, here 1".
+std::string difference(const json& left, const json& here) {
+    const auto there = left.flatten(), wanted = here.flatten();  // "/model/0/bytes": …
+    const auto text = [](const json& all, const std::string& key) {
+        return all.contains(key) ? all.at(key).dump() : std::string("not given");
+    };
+    for (const auto* all : {&wanted, &there})
+        for (const auto& [key, value] : all->items())
+            if (text(there, key) != text(wanted, key))
+                return fmt::format("its {} is {}, here {}", key.substr(1), text(there, key),
+                                   text(wanted, key));
+    return "its job.json is another";
+}
+
+/// As a file has it: names of files may be no UTF-8.
+std::string text_of(const json& entry) {
+    return entry.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+    std::vector<fs::path> entries;
+    for (const auto& entry : fs::directory_iterator(folder))
+        if (entry.path().filename() != lock_name) entries.push_back(entry.path());
+    return entries;
+}
+
+/// What a run that was killed was just writing (nsvd::atomic_file, stream.cpp).
+bool is_temporary(const fs::path& entry) {
+    return entry.extension() == ".partial" || entry.extension() == ".new";
 }
 
 /// Whether anything is there but text on its way, which another job can't use.
 bool has_results(const fs::path& folder) {
-    return std::any_of(fs::directory_iterator(folder), {}, [](const auto& entry) {
-        const auto name = entry.path().filename();
-        return name != "lock" && !name.string().starts_with("job.json") &&
-               name.string().find(".stream") == std::string::npos;
+    const auto entries = entries_of(folder);
+    return std::any_of(entries.begin(), entries.end(), [](const fs::path& entry) {
+        return entry.filename() != job_name && entry.extension() != ".stream" && !is_temporary(entry);
     });
 }
 
 }  // namespace
 
-journal::journal(const fs::path& target, const nlohmann::ordered_json& job, bool restart) {
-    folder_ = target;
-    folder_ += ".partial";
+fs::path partial_folder(const fs::path& target) {
+    auto folder = fs::weakly_canonical(fs::absolute(target));
+    if (!folder.has_filename()) folder = folder.parent_path();
+    return folder += ".partial";
+}
+
+void journal::lock() {
     const auto fail = [&](const std::string& what) {
         throw nsvd::error(fmt::format("{}: {}", folder_.string(), what));
     };
-    std::error_code failure;
-    fs::create_directories(folder_, failure);
-    if (failure) fail("cannot be written: " + failure.message());
-    lock_ = ::open((folder_ / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (lock_ < 0) fail("cannot be written: " + std::generic_category().message(errno));
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) fail("another process is at work in this folder");
-    if (has(job_name)) {
-        const auto left = find(job_name);
-        if (*left == job) return;
-        if (!restart && has_results(folder_))
-            fail(
-                fmt::format("left by another run ({}): finish that one with its own command, or start over "
-                            "with --restart",
-                            difference(*left, job)));
+    // Once more where the process that had it locked has removed it meanwhile.
+    for (;;) {
+        std::error_code failure;
+        fs::create_directories(folder_, failure);
+        if (failure) fail("cannot be written: " + failure.message());
+        const int lock = ::open((folder_ / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (lock < 0 && errno == ENOENT) continue;
+        if (lock < 0) fail("cannot be written: " + std::generic_category().message(errno));
+        const bool free = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
+        const int reason = errno;
+        struct stat own {}, there {};
+        const bool same = ::fstat(lock, &own) == 0 && ::stat((folder_ / lock_name).c_str(), &there) == 0 &&
+                          own.st_ino == there.st_ino;
+        if (free && same) {
+            lock_ = lock;
+            return;
+        }
+        ::close(lock);
+        if (free) continue;
+        if (reason != EWOULDBLOCK) fail("cannot be locked: " + std::generic_category().message(reason));
+        fail("another process is at work in this folder: wait for it, or give another --output");
     }
-    for (const auto& entry : fs::directory_iterator(folder_))
-        if (entry.path().filename() != "lock") fs::remove_all(entry.path());
-    keep(job_name, job);
+}
+
+void journal::clear() const {
+    for (const auto& entry : entries_of(folder_))
+        if (entry.filename() != job_name) fs::remove_all(entry);
+    fs::remove(folder_ / job_name);
+}
+
+void journal::remove_folder() {
+    std::error_code ignored;
+    fs::remove(folder_ / lock_name, ignored);
+    fs::remove(folder_, ignored);  // another process may have come in
+    ::close(std::exchange(lock_, -1));
+    folder_.clear();
+}
+
+journal::journal(const fs::path& target, const json& job, bool restart)
+    : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    lock();
+    try {
+        if (const auto left = restart ? std::nullopt : find(job_name)) {
+            was_finished_ = *left == json{{finished_key, job_}};
+            if (was_finished_) return;
+            if (*left == job_) {
+                for (const auto& entry : entries_of(folder_))
+                    if (is_temporary(entry)) fs::remove(entry);
+                return;
+            }
+            if (!left->contains(finished_key) && has_results(folder_))
+                throw nsvd::error(
+                    fmt::format("{}: left by another run ({}): finish that one with its own command, or "
+                                "start over with --restart",
+                                folder_.string(), difference(*left, job_)));
+        }
+        clear();
+        keep(job_name, job_);
+    } catch (...) {
+        ::close(std::exchange(lock_, -1));
+        throw;
+    }
 }
 
 journal::~journal() {
     if (lock_ < 0) return;
-    // Nothing worth going on with: a run that ended for a wrong option, say.
-    std::error_code ignored;
-    const auto entries = std::distance(fs::directory_iterator(folder_, ignored), {});
-    if (entries <= 2) fs::remove_all(folder_, ignored);
-    ::close(lock_);
+    try {
+        // Nothing worth going on with: a run that ended for a wrong option, say.
+        if (entries_of(folder_).size() <= 1) {
+            clear();
+            remove_folder();
+        }
+    } catch (const fs::filesystem_error&) {
+        // What is left takes nothing but space.
+    }
+    if (lock_ >= 0) ::close(lock_);
 }
 
 bool journal::has(const std::string& name) const {
     return keeps() && fs::exists(path(name));
 }
 
-std::optional<nlohmann::ordered_json> journal::find(const std::string& name) const {
+std::optional<json> journal::find(const std::string& name) const {
     if (!has(name)) return {};
     return read_json(path(name));
 }
 
-void journal::keep(const std::string& name, const nlohmann::ordered_json& entry) const {
-    if (keeps()) write_file(path(name), entry.dump());
+void journal::keep(const std::string& name, const json& entry) const {
+    if (keeps()) write_file(path(name), text_of(entry));
 }
 
 void journal::finish() {
     if (!keeps()) return;
-    fs::remove_all(folder_);
-    ::close(std::exchange(lock_, -1));
-    folder_.clear();
+    // Stopped from here on, the next run finds that nothing is left to do.
+    if (!was_finished_) keep(job_name, {{finished_key, job_}});
+    clear();
+    remove_folder();
 }
 
 }  // namespace llm

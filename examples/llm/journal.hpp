@@ -4,19 +4,19 @@
 
 #include "files.hpp"
 
-#include <nsvd/ext/safetensors.hpp>
-
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <string>
 
 namespace llm {
 
-/// A folder `FILE.partial` beside what a run is to write. Every entry is a file that is complete or not
-/// there. A default-constructed journal keeps nothing. One process at a time.
+/// Where a run keeps what is to become `target`: the folder `TARGET.partial` beside it, links followed.
+[[nodiscard]] std::filesystem::path partial_folder(const std::filesystem::path& target);
+
+/// The partial folder of what a run is to write. Every entry is a file that is complete or not there. A
+/// default-constructed journal keeps nothing. One process at a time.
 class journal {
 public:
     journal() = default;
@@ -38,12 +38,20 @@ public:
     [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
     void keep(const std::string& name, const nlohmann::ordered_json& entry) const;
 
+    /// Whether a run of the same job has come to `finish` before this one, and was stopped within.
+    [[nodiscard]] bool was_finished() const { return was_finished_; }
     /// Removes the folder: the result has its name.
     void finish();
 
 private:
+    void lock();
+    void clear() const;
+    void remove_folder();
+
     std::filesystem::path folder_;
+    nlohmann::ordered_json job_;
     int lock_ = -1;
+    bool was_finished_ = false;
 };
 
 }  // namespace llm

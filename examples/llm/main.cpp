@@ -15,11 +15,26 @@
 #include <exception>
 #include <string>
 
+namespace {
+
+/// An argument as a shell reads it.
+std::string quoted(const std::string& argument) {
+    constexpr const char* plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
+    if (!argument.empty() && argument.find_first_not_of(plain) == std::string::npos) return argument;
+    std::string text = "'";
+    for (const char c : argument)
+        text += c == '\'' ? "'\\''" : std::string(1, c);
+    return text + "'";
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
     CLI::App app("Compresses the linear layers of a language model and shows what that costs in perplexity.");
     std::string command_line;
     for (int i = 0; i < argc; ++i)
-        command_line += (i == 0 ? "" : " ") + std::string(argv[i]);
+        command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
     llm::note_interrupts();
     try {
         app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);

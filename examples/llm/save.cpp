@@ -2,6 +2,7 @@
 #include "save.hpp"
 
 #include "files.hpp"
+#include "journal.hpp"
 #include "stored_layer.hpp"
 
 #include <nsvd/error.hpp>
@@ -26,9 +27,8 @@ using json = nlohmann::ordered_json;
 /// An empty folder in which the files of `target` are written; removed with what is left in it.
 class staging_folder {
 public:
-    explicit staging_folder(const fs::path& target) : parent_(target) {
-        parent_ += ".partial";
-        path_ = parent_ / staged_name;
+    explicit staging_folder(const fs::path& target)
+        : parent_(partial_folder(target)), path_(parent_ / staged_name) {
         fs::remove_all(path_);
         fs::create_directories(path_);
     }
@@ -42,15 +42,24 @@ public:
 
     [[nodiscard]] const fs::path& path() const { return path_; }
 
-    /// Gives the folder its name, or every file its place in `target` where that is there.
-    void move_into(const fs::path& target) const {
+    /// Gives the folder its name, or every file its place in `target` where that is there: `last` at the
+    /// end, in the place of weights that would be read before these.
+    void move_into(const fs::path& target, const std::map<std::string, std::string>& last) const {
         if (!fs::exists(target) || fs::is_empty(target)) {
             if (fs::exists(target)) fs::remove(target);
             fs::rename(path_, target);
             return;
         }
-        for (const auto& entry : fs::directory_iterator(path_))
-            fs::rename(entry, target / entry.path().filename());
+        for (const auto* name : {"model.safetensors", index_name})
+            if (!fs::exists(path_ / name)) fs::remove(target / name);
+        for (const bool at_end : {false, true}) {
+            std::vector<fs::path> names;
+            for (const auto& entry : fs::directory_iterator(path_))
+                if (last.contains(entry.path().filename().string()) == at_end)
+                    names.push_back(entry.path().filename());
+            for (const auto& name : names)
+                fs::rename(path_ / name, target / name);
+        }
     }
 
 private:
@@ -111,7 +120,7 @@ void write_weights(const model& m, const fs::path& folder) {
         }
     }
     std::set<std::size_t> written;
-    json map = json::object();
+    std::map<std::string, std::string> places;
     std::size_t total = 0;
     for (const auto& file : m.weights().files()) {
         std::vector<safetensors::tensor> tensors;
@@ -131,15 +140,18 @@ void write_weights(const model& m, const fs::path& folder) {
         }
         const auto name = file.path().filename();
         for (const auto& tensor : tensors) {
-            map[tensor.name] = name.string();
+            places[tensor.name] = name.string();
             total += tensor.bytes.size();
         }
         safetensors::write(folder / name, tensors, file.metadata());
     }
     if (!m.weights().has_index()) return;
     json index = read_json(m.folder() / index_name);
-    index["metadata"]["total_size"] = total;
-    index["weight_map"] = map;
+    auto& metadata = index["metadata"];
+    if (!metadata.is_object()) metadata = json::object();
+    metadata["total_size"] = total;
+    metadata.erase("total_parameters");  // of the dense model
+    index["weight_map"] = places;
     write_file(folder / index_name, index.dump(2) + "\n");
 }
 
@@ -165,7 +177,7 @@ void save(const model& m, const fs::path& output, const json& about,
     write_file(staging.path() / "config.json", config.dump(2) + "\n");
     for (const auto& [name, text] : more)
         write_file(staging.path() / name, text);
-    staging.move_into(output);
+    staging.move_into(output, more);
 }
 
 }  // namespace

@@ -19,9 +19,9 @@ void check_output(const model& m, const std::filesystem::path& output, bool forc
 /// Writes the model's folder with every layer as it is in the model (stored_layer.hpp), in as many files of
 /// weights, `about` under the key `nsvd` of config.json, the files `more` (by their names), everything else
 /// byte for byte as in the source, but for the type of numbers where the model is to be stored in another
-/// (`model::store_as`). The files are written to OUTPUT.partial and get their names when all are complete;
-/// files of other names in an existing folder are left alone. Throws nsvd::error like check_output, or when
-/// writing fails.
+/// (`model::store_as`). The files are written to OUTPUT.partial and get their names when all are complete,
+/// `more` at the end; files of other names in an existing folder are left alone, but for a model.safetensors
+/// or an index that would be read in their place. Throws nsvd::error like check_output, or when writing fails.
 void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,
                 bool force, const std::map<std::string, std::string>& more = {});
 

@@ -230,6 +230,7 @@ std::int64_t stored_bytes(const linear& layer, safetensors::dtype type) {
 }
 
 linear rounded(const linear& layer, safetensors::dtype type, const std::string& name) {
+    if (layer.deferred() != nullptr) return rounded(layer.loaded(), type, name);
     const auto round = [&]<class Derived>(const Eigen::MatrixBase<Derived>& matrix) {
         using plain = typename Derived::PlainObject;
         const plain result = safetensors::visit_scalar(type, [&](auto stored) -> plain {

@@ -67,10 +67,9 @@ private:
 text_stream::text_stream(const model& m, const weighted_windows& windows, const journal& kept,
                          std::string name)
     : model_(m), windows_(windows), journal_(kept), name_(std::move(name)) {
-    std::size_t offset = 0;
     for (const auto& window : windows_.windows) {
-        offsets_.push_back(offset);
-        offset += window.size() * m.shape().hidden_size;
+        offsets_.push_back(size_);
+        size_ += window.size() * m.shape().hidden_size;
     }
 }
 
@@ -88,6 +87,9 @@ void text_stream::rewind(std::size_t block) {
     for (block_ = journal_.keeps() ? block : 0; block_ > 0; --block_) {
         if (!journal_.has(file_of(block_))) continue;
         const auto path = journal_.path(file_of(block_));
+        if (std::error_code unreadable; fs::file_size(path, unreadable) != size_ * sizeof(float) && !unreadable)
+            throw nsvd::error(
+                fmt::format("{}: is damaged: remove it, and start the same command again", path.string()));
         file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
         if (file_ < 0) fail(path, "cannot be read");
         return;
@@ -105,7 +107,9 @@ window_pass text_stream::take(std::size_t window) const {
     for (auto place = static_cast<off_t>(offsets_[window] * sizeof(float)); left != 0;) {
         const auto count = ::pread(file_, at, left, place);
         if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) fail(journal_.path(file_of(block_)), "cannot be read");
+        if (count < 0) fail(journal_.path(file_of(block_)), "cannot be read");
+        if (count == 0)
+            throw nsvd::error(journal_.path(file_of(block_)).string() + ": was cut off by another program");
         at += count;
         place += count;
         left -= static_cast<std::size_t>(count);
@@ -114,14 +118,23 @@ window_pass text_stream::take(std::size_t window) const {
 }
 
 void text_stream::advance(unsigned threads,
-                          const std::function<void(std::size_t window, window_pass&)>& pass) {
+                          const std::function<void(std::size_t window, window_pass&)>& pass,
+                          const std::function<void()>& failed) {
+    const auto take_all = [&](const auto& keep) {
+        parallel_for(size(), threads, [&](std::size_t i) {
+            try {
+                auto own = take(i);
+                pass(i, own);
+                keep(i, std::move(own.residual));
+            } catch (...) {
+                if (failed) failed();
+                throw;
+            }
+        });
+    };
     if (!journal_.keeps()) {
         std::vector<Eigen::MatrixXf> next(size());
-        parallel_for(size(), threads, [&](std::size_t i) {
-            auto own = take(i);
-            pass(i, own);
-            next[i] = std::move(own.residual);
-        });
+        take_all([&](std::size_t i, Eigen::MatrixXf residual) { next[i] = std::move(residual); });
         residuals_ = std::move(next);
         ++block_;
         return;
@@ -130,15 +143,12 @@ void text_stream::advance(unsigned threads,
     auto temporary = path;
     temporary += ".new";
     new_file next(temporary);
-    parallel_for(size(), threads, [&](std::size_t i) {
-        auto own = take(i);
-        pass(i, own);
-        next.write(own.residual, offsets_[i]);
-    });
-    if (file_ >= 0) ::close(file_);
-    file_ = next.release_as(path);
+    take_all([&](std::size_t i, const Eigen::MatrixXf& residual) { next.write(residual, offsets_[i]); });
+    const int passed = std::exchange(file_, next.release_as(path));
+    if (passed >= 0) ::close(passed);
     // The block that was just passed may have to be looked at again; those before it are done with.
-    if (block_ > 0) fs::remove(journal_.path(file_of(block_ - 1)));
+    std::error_code ignored;
+    if (block_ > 0) fs::remove(journal_.path(file_of(block_ - 1)), ignored);
     ++block_;
 }
 

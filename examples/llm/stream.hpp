@@ -36,8 +36,10 @@ public:
     /// Window number `window`, before the block. From any thread.
     [[nodiscard]] window_pass take(std::size_t window) const;
     /// Calls `pass` with all windows, which takes each through the block (and may look at it meanwhile), and
-    /// stands before the next one. Windows start in order, on `threads` threads.
-    void advance(unsigned threads, const std::function<void(std::size_t window, window_pass&)>& pass);
+    /// stands before the next one. Windows start in order, on `threads` threads; `failed` is called where one
+    /// doesn't get through, before the error is thrown, so that others need not wait for it.
+    void advance(unsigned threads, const std::function<void(std::size_t window, window_pass&)>& pass,
+                 const std::function<void()>& failed = {});
 
 private:
     [[nodiscard]] std::string file_of(std::size_t block) const;
@@ -47,6 +49,7 @@ private:
     const journal& journal_;
     std::string name_;
     std::vector<std::size_t> offsets_;  // of the windows, in numbers
+    std::size_t size_ = 0;              // numbers of all windows
     std::size_t block_ = 0;
     std::vector<Eigen::MatrixXf> residuals_;  // without a journal, after the first block
     int file_ = -1;                           // with one, after the first block

@@ -32,10 +32,11 @@ struct calibrate_arguments {
     std::string command_line;
 };
 
-void check_target(const calibrate_arguments& a) {
+/// `written`: by a run before this one, which was stopped at its end.
+void check_target(const calibrate_arguments& a, bool written) {
     if (fs::is_directory(a.output))
         throw nsvd::error(a.output.string() + ": is a folder: give the name of a file");
-    if (!a.force && fs::exists(a.output))
+    if (!a.force && !written && fs::exists(a.output))
         throw nsvd::error(a.output.string() + ": exists: give another --output, or --force");
 }
 
@@ -50,46 +51,50 @@ void merge(const calibrate_arguments& a) {
     if (!a.model.model.empty() || !a.calibration.empty())
         throw nsvd::error("--merge adds files of statistics: no --model and no --calibration with it");
     const output json_out(a.model.json);
-    check_target(a);
     std::vector<calibration_set> sets;
     json job{{"merge", json::array()}};
     for (const auto& path : a.merge) {
         sets.emplace_back(path);
         job["merge"].push_back(identity_of(path));
-        if (sets.back().prefixes() != sets.front().prefixes())
-            throw nsvd::error(fmt::format("{} and {}: statistics of different models",
+        if (sets.back().prefixes() != sets.front().prefixes() || sets.back().about() != sets.front().about())
+            throw nsvd::error(fmt::format("{} and {}: statistics of different models, or raw and central ones",
                                           a.merge.front().string(), path.string()));
     }
     journal kept(a.output, job, a.restart);
+    const bool written = is_calibration_set_written(a.output, kept);
+    check_target(a, written);
     const auto& prefixes = sets.front().prefixes();
-    std::int64_t tokens = 0;
-    {
+    if (!written) {
         progress bar(prefixes.size());
         write_calibration_set(
             a.output, prefixes,
             [&](std::size_t i) {
                 bar.step();
                 auto sum = sets.front().at(prefixes[i]);
-                for (std::size_t s = 1; s < sets.size(); ++s)
-                    sum.merge(sets[s].at(prefixes[i]));
+                for (std::size_t s = 1; s < sets.size(); ++s) {
+                    try {
+                        sum.merge(sets[s].at(prefixes[i]));
+                    } catch (const nsvd::error& e) {
+                        throw nsvd::error(fmt::format("{} and {}: {}: {}", a.merge.front().string(),
+                                                      a.merge[s].string(), prefixes[i], e.what()));
+                    }
+                }
                 return sum;
             },
             {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept);
-        tokens = calibration_set(a.output).at(prefixes.front()).tokens();
     }
     kept.finish();
     finish(a, json_out,
            {{"nsvd", NSVD_VERSION},
             {"output", a.output.string()},
             {"inputs", prefixes.size()},
-            {"tokens", tokens}});
+            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()}});
 }
 
 void gather(const calibrate_arguments& a) {
     if (a.model.model.empty() || a.calibration.empty())
         throw nsvd::error("want --model and --calibration, or files to add with --merge");
     const output json_out(a.model.json);
-    check_target(a);
     // A block is read once for all windows, but text of the model's own wants all of them for each token.
     const llm::model model(a.model.model, a.own_text ? residence::in_memory : residence::in_file);
     const auto text = read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
@@ -100,6 +105,8 @@ void gather(const calibrate_arguments& a) {
         {"context", sample.context}, {"windows", sample.windows},   {"seed", sample.seed},
         {"own_text", a.own_text},    {"central", a.central}};
     journal kept(a.output, job, a.restart);
+    const bool written = is_calibration_set_written(a.output, kept);
+    check_target(a, written);
     std::vector<linear> layers;
     for (std::size_t i = 0; i < model.layers(); ++i)
         layers.push_back(model.layer(i));
@@ -107,7 +114,7 @@ void gather(const calibrate_arguments& a) {
     for (std::size_t block = 0; block < model.shape().blocks; ++block)
         for (const auto where : all_sites)
             prefixes.push_back(site_prefix(model, block, where));
-    {
+    if (!written) {
         progress bar(1);
         bar.label("calibration");
         if (a.own_text) add_own_text(windows, model, a.seed, a.model.threads, kept, bar);
@@ -134,8 +141,7 @@ void gather(const calibrate_arguments& a) {
             {"model", model.folder().string()},
             {"output", a.output.string()},
             {"inputs", prefixes.size()},
-            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()},
-            {"windows", windows.windows.size()}});
+            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()}});
 }
 
 }  // namespace

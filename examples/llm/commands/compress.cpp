@@ -7,6 +7,7 @@
 #include "../files.hpp"
 #include "../job.hpp"
 #include "../journal.hpp"
+#include "../json_reader.hpp"
 #include "../machine.hpp"
 #include "../perplexity.hpp"
 #include "../save.hpp"
@@ -25,7 +26,7 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr const char* about_entry = "about.json";
+constexpr const char *report_entry = "report.json", *texts_entry = "texts.json";
 
 struct compress_arguments {
     model_options model;
@@ -71,22 +72,46 @@ json job_of(const compress_arguments& a, const recipe& r, const model& m, const 
     return job;
 }
 
-/// A run before this one got as far as to give the result its name.
+/// A run before this one got as far as to give the result its name, of which the report is the last file.
 bool is_complete(const journal& kept, const fs::path& output) {
-    const auto about = kept.find(about_entry);
-    return about && !kept.has("files") && fs::exists(output / "config.json") &&
-           read_json(output / "config.json").value("nsvd", json()) == *about;
+    if (!fs::exists(output / "report.json")) return false;
+    if (kept.was_finished()) return true;
+    const auto report = kept.find(report_entry);
+    return report && !kept.has("files") && read_json(output / "report.json") == *report;
 }
 
-json evaluate_texts(const compress_arguments& a, const model& m, std::size_t context, progress& bar) {
-    json results;
-    for (const auto& [name, path] : named_texts(a.texts)) {
+void show(const output& json_out, const json& report) {
+    json_out.write(dump(report));
+    if (!json_out.is_standard_output()) fmt::print("{}", printed(read_compression_report(report)));
+}
+
+struct measured_text {
+    std::string name, file;
+    std::vector<token> tokens;
+};
+
+json evaluate_texts(const std::vector<measured_text>& texts, const compress_arguments& a, const model& m,
+                    std::size_t context, progress& bar) {
+    auto results = json::array();
+    for (const auto& [name, file, tokens] : texts) {
         bar.label(name);
-        const auto tokens = tokens_of(m, path);
         bar.expect(tokens.size() / context);
-        const auto result = evaluate(m, tokens, context, path.string(), a.model.threads, bar);
-        results[name] = {{"nll", result.nll}, {"perplexity", result.perplexity}};
+        const auto result = evaluate(m, tokens, context, file, a.model.threads, bar);
+        results.push_back({{"nll", result.nll}, {"perplexity", result.perplexity}});
     }
+    return results;
+}
+
+/// What the texts are before anything is compressed; kept, as long as they stay the same.
+json evaluate_dense(const std::vector<measured_text>& texts, const compress_arguments& a, const model& m,
+                    std::size_t context, const journal& kept, progress& bar) {
+    json tokens = json::array();
+    for (const auto& text : texts)
+        tokens.push_back(identity_of(text.tokens));
+    if (const auto before = kept.find(texts_entry); before && before->at("tokens") == tokens)
+        return before->at("results");
+    auto results = evaluate_texts(texts, a, m, context, bar);
+    if (!texts.empty()) kept.keep(texts_entry, {{"tokens", tokens}, {"results", results}});
     return results;
 }
 
@@ -102,8 +127,7 @@ void run(const compress_arguments& a) {
     llm::model model(a.model.model, a.low_memory ? residence::in_file : residence::in_memory);
     require_dense(model);
     if (!a.dtype.empty()) model.store_as(find_dtype(a.dtype));
-    const auto partial = fs::path(a.output) += ".partial";
-    if (!fs::exists(partial)) check_output(model, a.output, a.force);
+    if (!fs::exists(partial_folder(a.output))) check_output(model, a.output, a.force);
     compression_input input{
         .calibration = tokens_of(model, a.recipe.calibration),
         .calibration_name = a.recipe.calibration.string(),
@@ -115,7 +139,6 @@ void run(const compress_arguments& a) {
         .statistics = a.statistics,
         .use = a.use == "stages" ? statistics_use::stages : statistics_use::pooled,
         .kept = nullptr,
-        // Ranks that follow from the shapes alone need the statistics of a block just once.
         .low_memory = a.low_memory,
     };
     const auto sample = input.sample;
@@ -123,7 +146,7 @@ void run(const compress_arguments& a) {
     journal kept(a.output, job, a.restart);
     if (is_complete(kept, a.output)) {
         kept.finish();
-        fmt::print("{}: complete already\n", a.output.string());
+        show(json_out, read_json(a.output / "report.json"));
         return;
     }
     check_output(model, a.output, a.force);
@@ -131,18 +154,17 @@ void run(const compress_arguments& a) {
     const auto start = std::chrono::steady_clock::now();
     std::vector<layer_result> layers;
     std::int64_t calibration_tokens = 0;
+    std::vector<measured_text> measured;
+    for (const auto& [name, path] : named_texts(a.texts))
+        measured.push_back({name, path.string(), tokens_of(model, path)});
     json dense_texts, texts;
     {
         progress bar(model.layers());
-        dense_texts = kept.find("texts.json").value_or(json());
-        if (!a.texts.empty() && dense_texts.empty()) {
-            dense_texts = evaluate_texts(a, model, sample.context, bar);
-            kept.keep("texts.json", dense_texts);
-        }
+        dense_texts = evaluate_dense(measured, a, model, sample.context, kept, bar);
         compressor compress(model, std::move(input), bar);
         calibration_tokens = compress.calibration_tokens();
         layers = compress.run(recipe);
-        texts = evaluate_texts(a, model, sample.context, bar);
+        texts = evaluate_texts(measured, a, model, sample.context, bar);
     }
     json about{{"version", NSVD_VERSION},   {"method", recipe.name},       {"compression", a.compression},
                {"share", a.recipe.share},   {"epsilon", a.recipe.epsilon}, {"seed", sample.seed},
@@ -155,6 +177,7 @@ void run(const compress_arguments& a) {
     if (a.statistics.size() > 1) about["use"] = a.use;
     if (!a.recipe.tune.empty()) about["held_out"] = a.recipe.tune.filename().string();
     if (!a.recipe.keep_dense.empty()) about["keep_dense"] = a.recipe.keep_dense;
+    if (!a.dtype.empty()) about["dtype"] = a.dtype;
     for (const auto& layer : layers)
         about["rank"][layer.name] = layer.rank;
     compression_report report{
@@ -183,18 +206,18 @@ void run(const compress_arguments& a) {
         report.dense_bytes += layer.dense_bytes;
         report.bytes += layer.bytes;
     }
-    for (const auto& [name, result] : texts.items()) {
-        const auto& dense = dense_texts.at(name);
-        report.texts.push_back(
-            {name, dense.at("perplexity"), result.at("perplexity"), dense.at("nll"), result.at("nll")});
+    for (std::size_t i = 0; i < measured.size(); ++i) {
+        const json_reader dense(dense_texts[i]), now(texts[i]);
+        report.texts.push_back({measured[i].name, dense.at("perplexity").number(),
+                                now.at("perplexity").number(), dense.at("nll").number(),
+                                now.at("nll").number()});
     }
     const auto json_report = to_json(report);
-    kept.keep(about_entry, about);
+    kept.keep(report_entry, json_report);
     save_model(model, a.output, about, a.force,
                {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}});
     kept.finish();
-    json_out.write(dump(json_report));
-    if (!json_out.is_standard_output()) fmt::print("{}", printed(report));
+    show(json_out, json_report);
 }
 
 }  // namespace
