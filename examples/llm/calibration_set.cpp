@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "calibration_set.hpp"
 
+#include "shrinkage.hpp"
+
 #include <nsvd/error.hpp>
 #include <nsvd/ext/calibration_file.hpp>
 
@@ -18,16 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char *format = "nsvd.calibrations", *version = "1";
-
-/// A calibration whose tokens count `factor` times what they did.
-nsvd::calibration<float> scaled(const nsvd::calibration<float>& calib, double factor) {
-    auto state = calib.state();
-    state.gram *= factor;
-    state.sum *= factor;
-    state.sum_abs *= factor;
-    state.weight *= factor;
-    return nsvd::calibration<float>(std::move(state));
-}
 
 }  // namespace
 
@@ -50,10 +42,10 @@ nsvd::calibration<float> calibration_set::at(const std::string& prefix) const {
 
 block_statistics calibration_set::block(const model& m, std::size_t block) const {
     block_statistics sites;
-    for (const auto where : all_sites) {
+    for (const auto& where : m.block_sites()) {
         const auto prefix = site_prefix(m, block, where);
         sites.push_back(at(prefix));
-        const auto features = m.site_features(model::site_index(block, where));
+        const auto features = m.site_features(m.site_index(block, where));
         if (sites.back().features() != static_cast<Eigen::Index>(features))
             throw nsvd::error(
                 fmt::format("{}: {} has {} features, {} in the model {}: these are statistics "
@@ -64,10 +56,12 @@ block_statistics calibration_set::block(const model& m, std::size_t block) const
     return sites;
 }
 
-std::string site_prefix(const model& m, std::size_t block, site where) {
-    constexpr std::array<std::string_view, sites_per_block> names{"attention", "attention_output",
-                                                                  "feed_forward", "feed_forward_output"};
-    return fmt::format("{}.{}.{}.", m.shape().names.blocks, block, names[index_of(where)]);
+std::string site_prefix(const model& m, std::size_t block, const site& where) {
+    constexpr std::array<std::string_view, site_kinds.size()> names{"attention", "attention_output",
+                                                                    "feed_forward", "feed_forward_output"};
+    const auto prefix = fmt::format("{}.{}.{}.", m.shape().names.blocks, block, names[index_of(where.kind)]);
+    const bool expert = m.shape().experts > 0 && is_of_experts(where.kind);
+    return expert ? fmt::format("{}{}.", prefix, where.expert) : prefix;
 }
 
 statistics_in_files::statistics_in_files(const model& m, const std::vector<fs::path>& paths) : model_(m) {
@@ -79,12 +73,12 @@ block_statistics statistics_in_files::gather(std::size_t block) {
     auto sum = sets_.front().block(model_, block);
     for (std::size_t i = 1; i < sets_.size(); ++i) {
         const auto more = sets_[i].block(model_, block);
-        for (std::size_t s = 0; s < sum.size(); ++s) {
-            if (!(more[s].weight() > 0)) continue;
-            // The tokens of each file count what those of the first do, all together.
-            const double first = sum[s].weight() / static_cast<double>(i);
-            sum[s].merge(scaled(more[s], first > 0 ? first / more[s].weight() : 1.0));
-        }
+        // The tokens of each file count what those of the first do, all together. All tokens pass the first
+        // site, an expert those that are routed to it.
+        const double first = sum.front().weight() / static_cast<double>(i);
+        const double factor = first > 0 && more.front().weight() > 0 ? first / more.front().weight() : 1.0;
+        for (std::size_t s = 0; s < sum.size(); ++s)
+            if (more[s].weight() > 0) sum[s].merge(scaled(more[s], factor));
     }
     return sum;
 }
