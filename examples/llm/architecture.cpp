@@ -8,8 +8,9 @@
 namespace llm {
 
 std::span<const architecture> architectures() {
-    static constexpr std::array<architecture, 4> all{{{"llama", describe_llama},
+    static constexpr std::array<architecture, 5> all{{{"llama", describe_llama},
                                                       {"mistral", describe_mistral},
+                                                      {"mixtral", describe_mixtral},
                                                       {"opt", describe_opt},
                                                       {"qwen2", describe_qwen2}}};
     return all;

@@ -22,6 +22,7 @@ struct architecture {
 
 config describe_llama(const config_reader& json);
 config describe_mistral(const config_reader& json);
+config describe_mixtral(const config_reader& json);
 config describe_opt(const config_reader& json);
 config describe_qwen2(const config_reader& json);
 

@@ -27,22 +27,26 @@ void add_own_text(weighted_windows& all, const model& m, std::uint64_t seed, uns
     all.add(uniform_windows(m, count, length, seed), half);
 }
 
+void add_input(nsvd::calibration<float>& inputs, const site& where, const window_pass& pass, double weight) {
+    if (pass.input.cols() == 0) return;
+    const Eigen::VectorXd weights = weight * pass.input_weights(where);
+    inputs.update(pass.input, weights);
+}
+
 std::vector<nsvd::calibration<float>> gather_block(const model& m, block_layers own, text_stream& stream,
                                                    nsvd::moments about, unsigned threads, progress& bar) {
     const auto block = stream.block();
     std::vector<nsvd::calibration<float>> sites;
-    for (const auto where : all_sites)
-        sites.emplace_back(static_cast<Eigen::Index>(m.site_features(model::site_index(block, where))),
-                           about);
+    for (const auto& where : m.block_sites())
+        sites.emplace_back(static_cast<Eigen::Index>(m.site_features(m.site_index(block, where))), about);
     turnstile order(sites.size());
     stream.advance(
         threads,
         [&](std::size_t i, window_pass& pass) {
-            for (const auto where : all_sites) {
+            for (const auto& where : m.block_sites()) {
                 m.reach(block, where, own, pass);
-                const auto weights = Eigen::VectorXd::Constant(pass.input.cols(), stream.weight(i));
-                auto& site = sites[index_of(where)];
-                order.pass(index_of(where), i, [&] { site.update(pass.input, weights); });
+                const auto at = model::index_in_block(where);
+                order.pass(at, i, [&] { add_input(sites[at], where, pass, stream.weight(i)); });
                 m.leave(block, where, own, pass);
             }
             bar.step();

@@ -23,6 +23,10 @@ namespace llm {
 void add_own_text(weighted_windows& all, const model& m, std::uint64_t seed, unsigned threads,
                   const journal& kept, progress& bar);
 
+/// Adds the input of a site that a window has reached, each column as often as it counts there times
+/// `weight`; nothing where there are none.
+void add_input(nsvd::calibration<float>& inputs, const site& where, const window_pass& pass, double weight);
+
 /// Takes the stream through its block, whose linear layers are `own`: the calibrations of the block's sites.
 /// Every one takes the windows in their order, so it doesn't depend on `threads` (0: one a processor). A step
 /// of progress a window.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "calibration_set.hpp"
 
+#include "shrinkage.hpp"
+
 #include <nsvd/error.hpp>
 #include <nsvd/ext/calibration_file.hpp>
 
@@ -20,16 +22,6 @@ namespace {
 
 constexpr const char *format = "nsvd.calibrations", *version = "1";
 constexpr const char *whole_name = "calibrations.safetensors", *naming_name = "naming.json";
-
-/// A calibration whose tokens count `factor` times what they did.
-nsvd::calibration<float> scaled(const nsvd::calibration<float>& calib, double factor) {
-    auto state = calib.state();
-    state.gram *= factor;
-    state.sum *= factor;
-    state.sum_abs *= factor;
-    state.weight *= factor;
-    return nsvd::calibration<float>(std::move(state));
-}
 
 }  // namespace
 
@@ -67,12 +59,12 @@ void calibration_set::check(const model& m) const {
     };
     std::set<std::string> left(prefixes_.begin(), prefixes_.end());
     for (std::size_t block = 0; block < m.shape().blocks; ++block)
-        for (const auto where : all_sites) {
+        for (const auto& where : m.block_sites()) {
             const auto prefix = site_prefix(m, block, where);
             if (left.erase(prefix) == 0) fail(prefix, "is not in it, but in");
             const auto& shape = file_.at(prefix + "sum").shape;
             const auto size = shape.empty() ? 0 : shape[0];
-            const auto features = m.site_features(model::site_index(block, where));
+            const auto features = m.site_features(m.site_index(block, where));
             if (!std::cmp_equal(size, features))
                 fail(prefix, fmt::format("has {} features, {} in", size, features));
         }
@@ -81,15 +73,17 @@ void calibration_set::check(const model& m) const {
 
 block_statistics calibration_set::block(const model& m, std::size_t block) const {
     block_statistics sites;
-    for (const auto where : all_sites)
+    for (const auto& where : m.block_sites())
         sites.push_back(at(site_prefix(m, block, where)));
     return sites;
 }
 
-std::string site_prefix(const model& m, std::size_t block, site where) {
-    constexpr std::array<std::string_view, sites_per_block> names{"attention", "attention_output",
-                                                                  "feed_forward", "feed_forward_output"};
-    return fmt::format("{}.{}.{}.", m.shape().names.blocks, block, names[index_of(where)]);
+std::string site_prefix(const model& m, std::size_t block, const site& where) {
+    constexpr std::array<std::string_view, site_kinds.size()> names{"attention", "attention_output",
+                                                                    "feed_forward", "feed_forward_output"};
+    const auto prefix = fmt::format("{}.{}.{}.", m.shape().names.blocks, block, names[index_of(where.kind)]);
+    const bool expert = m.shape().experts > 0 && is_of_experts(where.kind);
+    return expert ? fmt::format("{}{}.", prefix, where.expert) : prefix;
 }
 
 statistics_in_files::statistics_in_files(const model& m, const std::vector<fs::path>& paths,
@@ -111,16 +105,13 @@ statistics_in_files::statistics_in_files(const model& m, const std::vector<fs::p
 
 block_statistics statistics_in_files::gather(std::size_t block) {
     auto sum = sets_.front().block(model_, block);
-    std::vector<double> shares(sum.size());  // the weight of each file's tokens, all together
-    for (std::size_t s = 0; s < sum.size(); ++s)
-        shares[s] = sum[s].weight();
+    const double share = sum.front().weight();  // of the tokens of each file, all together
     for (std::size_t i = 1; i < sets_.size(); ++i) {
         const auto more = sets_[i].block(model_, block);
-        for (std::size_t s = 0; s < sum.size(); ++s) {
-            if (!(more[s].weight() > 0)) continue;
-            if (!(shares[s] > 0)) shares[s] = more[s].weight();
-            sum[s].merge(scaled(more[s], shares[s] / more[s].weight()));
-        }
+        // All tokens pass the first site, an expert those that are routed to it.
+        const double own = more.front().weight();
+        for (std::size_t s = 0; s < sum.size(); ++s)
+            if (more[s].weight() > 0) sum[s].merge(scaled(more[s], share > 0 ? share / own : 1.0));
     }
     return sum;
 }

@@ -47,8 +47,8 @@ private:
     nsvd::moments about_ = nsvd::moments::raw;
 };
 
-/// The prefix of a site: "model.layers.0.attention.".
-[[nodiscard]] std::string site_prefix(const model& m, std::size_t block, site where);
+/// The prefix of a site: "model.layers.0.attention.", for an expert "model.layers.0.feed_forward.3.".
+[[nodiscard]] std::string site_prefix(const model& m, std::size_t block, const site& where);
 
 /// Statistics read from one file, or pooled from several.
 class statistics_in_files final : public statistics_source {

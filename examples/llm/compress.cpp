@@ -3,6 +3,7 @@
 
 #include "compress_steps.hpp"
 #include "ranks.hpp"
+#include "shrinkage.hpp"
 #include "stored_layer.hpp"
 #include "threads.hpp"
 
@@ -174,15 +175,33 @@ auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const ca
 
 const nsvd::calibration<float>& compressor::inputs_of(const unit& u, const calibrated& c) const {
     const auto layer = u.layers.front();
-    return c.statistics->block(model_.block_of(layer))[index_of(model_.input_site(layer))];
+    return c.statistics->block(model_.block_of(layer))[model::index_in_block(model_.input_site(layer))];
+}
+
+nsvd::calibration<float> compressor::metric_inputs(const unit& u, const calibrated& c) const {
+    const auto layer = u.layers.front();
+    const auto& sites = c.statistics->block(model_.block_of(layer));
+    return for_metric(
+        model_, model_.input_site(layer), [&](const site& where) -> const auto& {
+            return sites[model::index_in_block(where)];
+        });
 }
 
 std::vector<nsvd::calibration<float>> compressor::inputs_in(const std::vector<calibration_set>& sets,
                                                             const unit& u) const {
     const auto layer = u.layers.front();
     std::vector<nsvd::calibration<float>> inputs;
-    for (const auto& set : sets)
-        inputs.push_back(set.at(site_prefix(model_, model_.block_of(layer), model_.input_site(layer))));
+    for (const auto& set : sets) {
+        std::map<std::size_t, nsvd::calibration<float>> read;
+        inputs.push_back(for_metric(
+            model_, model_.input_site(layer), [&](const site& where) -> const auto& {
+                const auto at = model::index_in_block(where);
+                const auto found = read.find(at);
+                if (found != read.end()) return found->second;
+                return read.emplace(at, set.at(site_prefix(model_, model_.block_of(layer), where)))
+                    .first->second;
+            }));
+    }
     return inputs;
 }
 
@@ -220,7 +239,7 @@ std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
                 bar_.label("calibration");
                 for (std::size_t block = 0; block < model_.shape().blocks; ++block)
                     for (const auto& site : text().statistics->block(block))
-                        peaks.push_back(nsvd::peak(site));
+                        peaks.push_back(site.tokens() > 0 ? nsvd::peak(site) : 0.0);
                 journal_.keep("peaks.json", {{"peaks", peaks}});
             }
             for (const auto site : nsvd::spiking(std::span<const double>(peaks)))
@@ -293,8 +312,8 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     };
     for_units(units, {&calib, &*held_out_}, pending, [&](std::size_t i) {
         losses[i] = named(units[i], [&] {
-            return nsvd::held_out_losses(weight_of(units[i], originals_), inputs_of(units[i], calib),
-                                         inputs_of(units[i], *held_out_), *ranks[i], grid);
+            return nsvd::held_out_losses(weight_of(units[i], originals_), metric_inputs(units[i], calib),
+                                         metric_inputs(units[i], *held_out_), *ranks[i], grid);
         });
         journal_.keep(entry(i), {{"losses", losses[i]}});
         bar_.step();
@@ -347,7 +366,8 @@ layer_result compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf
     record.rank = factors.rank();
     record.parameters = stored.parameters();
     record.bytes = stored_bytes(stored, type);
-    record.weighted_error = nsvd::weighted_error(w, factors, inputs_of(u, text()));
+    const auto& inputs = inputs_of(u, text());
+    record.weighted_error = inputs.tokens() > 0 ? nsvd::weighted_error(w, factors, inputs) : 0.0;
     record.plain_error = nsvd::plain_error(w, factors);
     record.seconds = seconds;
     record.status = to_string(info.status);
@@ -408,7 +428,7 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
         const auto w = weight_of(u, originals_);
         named(u, [&] {
             thread_local nsvd::workspace memory;  // one layer's for the next
-            const auto& inputs = inputs_of(u, calib);
+            const auto inputs = metric_inputs(u, calib);
             auto d = stages.empty() ? decompose(*r.how, w, inputs, *ranks[i], options[i], memory)
                                     : decompose_in_stages(*r.how, w, inputs_in(stages, u), *ranks[i],
                                                           options[i], memory);
@@ -428,7 +448,7 @@ std::vector<layer_result> compressor::run(const recipe& r) {
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);
     const auto metric_of = [&](const unit& u) {
-        return first_metric(*r.how, inputs_of(u, calib), options_of(r));
+        return first_metric(*r.how, metric_inputs(u, calib), options_of(r));
     };
     const rank_evidence evidence{.spectra = [&]() -> const std::vector<Eigen::VectorXd>& {
                                      auto& found = spectra_[metric_key(r)];

@@ -85,6 +85,8 @@ private:
         return input_.use == statistics_use::stages && input_.statistics.size() > 1;
     }
     [[nodiscard]] const nsvd::calibration<float>& inputs_of(const unit& u, const calibrated& c) const;
+    /// What metrics are made of: the same, but for experts (shrinkage.hpp).
+    [[nodiscard]] nsvd::calibration<float> metric_inputs(const unit& u, const calibrated& c) const;
     [[nodiscard]] std::vector<nsvd::calibration<float>> inputs_in(const std::vector<calibration_set>& sets,
                                                                   const unit& u) const;
     /// Calls `work` for the units that are `pending`, in parallel where their statistics `of` fit together.

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Anchored regression (2604.02119): every unit is decomposed on the inputs B that the compressed layers
 // before it give, for what the original gives on its inputs A; a unit that writes to the residual stream
-// makes up for what that has gone wrong by so far.
+// makes up for what that has gone wrong by so far. Which tokens an expert sees, and how much they count, is
+// what the router of the original decides, for both models: inputs that are to be compared have to be of the
+// same tokens. What has gone wrong before the experts of a token is made up for once: their weights add up
+// to 1.
 #include "compress.hpp"
 #include "compress_steps.hpp"
+#include "shrinkage.hpp"
 #include "threads.hpp"
 
 #include <nsvd/error.hpp>
@@ -17,12 +21,55 @@
 namespace llm {
 namespace {
 
+/// What a site's layers take of a window.
+struct site_input {
+    Eigen::MatrixXf x;
+    Eigen::VectorXd weights;   // of its columns
+    Eigen::MatrixXf residual;  // the stream of the same tokens, where they write to it
+};
+
+/// A window before a block, taken to all of its sites of one kind.
+std::vector<site_input> site_inputs(const model& m, std::size_t block, site_kind kind, block_layers layers,
+                                    window_pass& pass) {
+    std::vector<site_input> inputs;
+    m.reach_all(block, kind, layers, pass, [&](const site& where) {
+        auto& own = inputs.emplace_back();
+        own.weights = pass.input_weights(where);
+        own.x = std::move(pass.input);
+        if (!where.writes()) return;
+        if (pass.routes && is_of_experts(kind))
+            own.residual = pass.residual(Eigen::all, pass.routes->experts[where.expert].tokens);
+        else
+            own.residual = pass.residual;
+    });
+    return inputs;
+}
+
 /// What a site's layers are made from.
 struct anchored_inputs {
     nsvd::calibration<float> pairs;  // of the original inputs and the compressed model's
     bool writes;                     // to the residual stream
     Eigen::MatrixXd error_moments;   // Σ (x − x′) bᵀ of the residual streams x and x′, where it does
     Eigen::VectorXd mean_error;
+
+    anchored_inputs(const model& m, const site& where, nsvd::moments about)
+        : pairs(static_cast<Eigen::Index>(m.site_features(m.site_index(0, where))), about),
+          writes(where.writes()) {
+        const auto rows = writes ? static_cast<Eigen::Index>(m.shape().hidden_size) : 0;
+        error_moments.setZero(rows, pairs.features());
+        mean_error.setZero(rows);
+    }
+
+    void add(const site_input& a, const site_input& b, double weight) {
+        if (b.x.cols() == 0) return;
+        const Eigen::VectorXd weights = weight * b.weights;
+        pairs.update(a.x, b.x, weights);
+        if (!writes) return;
+        Eigen::MatrixXf error = a.residual - b.residual;
+        error.array().rowwise() *= b.weights.cast<float>().transpose().array();
+        error_moments += weight * (error * b.x.transpose()).cast<double>();
+        mean_error += weight * error.cast<double>().rowwise().sum();
+    }
 };
 
 }  // namespace
@@ -41,41 +88,43 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
     text_stream compressed(model_, calib.windows, journal_, "compressed");
     const std::size_t at_once = input_.threads != 0 ? input_.threads : default_threads();
 
-    const auto inputs_at = [&](std::size_t block, site where, block_layers own, block_layers now) {
-        const auto n = static_cast<Eigen::Index>(model_.site_features(model::site_index(block, where)));
-        const auto m = static_cast<Eigen::Index>(model_.shape().hidden_size);
-        anchored_inputs result{
-            .pairs = nsvd::calibration<float>(n, moments_of(r)),
-            .writes = where == site::attention_output || where == site::feed_forward_output,
-            .error_moments = {},
-            .mean_error = {}};
-        auto& [pairs, writes, error_moments, mean_error] = result;
-        error_moments.setZero(writes ? m : 0, n);
-        mean_error.setZero(writes ? m : 0);
+    // Of the sites of one kind, in their order.
+    const auto inputs_at = [&](std::size_t block, site_kind kind, block_layers own, block_layers now) {
+        std::vector<site> sites;
+        std::vector<anchored_inputs> results;
+        for (const auto& where : model_.block_sites()) {
+            if (where.kind != kind) continue;
+            sites.push_back(where);
+            results.emplace_back(model_, where, moments_of(r));
+        }
         bar_.expect(windows);
         for (std::size_t begin = 0; begin < windows; begin += at_once) {
             const auto count = std::min(at_once, windows - begin);
-            std::vector<window_pass> a(count), b(count);
+            std::vector<std::vector<site_input>> a(count), b(count);
             parallel_for(count, input_.threads, [&](std::size_t i) {
-                a[i] = original.take(begin + i);
-                b[i] = compressed.take(begin + i);
-                model_.reach_from_start(block, where, own, a[i]);
-                model_.reach_from_start(block, where, now, b[i]);
+                auto of_original = original.take(begin + i), of_compressed = compressed.take(begin + i);
+                a[i] = site_inputs(model_, block, kind, own, of_original);
+                of_compressed.given_routes = of_original.routes;
+                b[i] = site_inputs(model_, block, kind, now, of_compressed);
             });
             for (std::size_t i = 0; i < count; ++i) {
-                const auto weight = calib.windows.weights[begin + i];
-                const auto& x = b[i].input;
-                pairs.update(a[i].input, x, Eigen::VectorXd::Constant(x.cols(), weight));
+                for (std::size_t s = 0; s < sites.size(); ++s)
+                    results[s].add(a[i][s], b[i][s], calib.windows.weights[begin + i]);
                 bar_.step();
-                if (!writes) continue;
-                const Eigen::MatrixXf error = a[i].residual - b[i].residual;
-                error_moments += weight * (error * x.transpose()).cast<double>();
-                mean_error += weight * error.cast<double>().rowwise().sum();
             }
         }
-        mean_error /= pairs.weight();
-        if (writes && r.bias) error_moments -= pairs.weight() * mean_error * pairs.mean().transpose();
-        return result;
+        std::vector<nsvd::calibration<float>> shrunk;
+        for (const auto& where : sites)
+            shrunk.push_back(for_metric(
+                model_,
+                where, [&](const site& other) -> const auto& { return results[other.expert].pairs; }));
+        for (std::size_t s = 0; s < sites.size(); ++s) {
+            auto& [pairs, writes, error_moments, mean_error] = results[s];
+            pairs = std::move(shrunk[s]);
+            mean_error /= pairs.weight();
+            if (writes && r.bias) error_moments -= pairs.weight() * mean_error * pairs.mean().transpose();
+        }
+        return results;
     };
 
     const auto compress_unit = [&](std::size_t i, const anchored_inputs& inputs) {
@@ -127,14 +176,16 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
         bring_to(block, compressed, [&](std::size_t at) { return model_.block(at); });
         const auto own = in_memory(block_of(originals_, block, model_));
         (void)text().statistics->block(block);
-        for (const site where : all_sites) {
+        for (const auto kind : site_kinds) {
             std::vector<std::size_t> pending;
             for (const auto i : here)
-                if (model_.input_site(units[i].layers.front()) == where) pending.push_back(i);
+                if (model_.input_site(units[i].layers.front()).kind == kind) pending.push_back(i);
             if (pending.empty()) continue;
-            const auto inputs = inputs_at(block, where, own, in_memory(model_.block(block)));
-            parallel_for(pending.size(), input_.threads,
-                         [&](std::size_t job) { compress_unit(pending[job], inputs); });
+            const auto inputs = inputs_at(block, kind, own, in_memory(model_.block(block)));
+            parallel_for(pending.size(), input_.threads, [&](std::size_t job) {
+                const auto i = pending[job];
+                compress_unit(i, inputs[model_.input_site(units[i].layers.front()).expert]);
+            });
         }
     }
 }

@@ -11,6 +11,22 @@
 
 namespace llm {
 
+std::vector<site> config::sites_in_block() const {
+    std::vector<site> sites{site::attention, site::attention_output};
+    for (std::size_t e = 0; e < std::max<std::size_t>(experts, 1); ++e) {
+        sites.push_back({site_kind::feed_forward, e});
+        sites.push_back({site_kind::feed_forward_output, e});
+    }
+    return sites;
+}
+
+std::size_t config::layers_in_block() const {
+    std::size_t count = 0;
+    for (const auto& where : sites_in_block())
+        count += linears[index_of(where.kind)].names.size();
+    return count;
+}
+
 config read_config(const std::filesystem::path& path) {
     const config_reader json(path);
     const auto type = json.text("model_type");

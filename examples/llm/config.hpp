@@ -20,7 +20,7 @@ namespace llm {
 /// The linear layers that take their input at one site of a block. In the order in which they are counted:
 /// q, k, v; the output of attention; gate and up, or a single one; the output of the feed-forward.
 struct site_layers {
-    std::vector<std::string> names;  ///< within a block: "self_attn.q_proj"
+    std::vector<std::string> names;  ///< within a block: "self_attn.q_proj"; {} is the number of an expert
     std::string fused = {};          ///< of all as one layer; empty where there is just one
     std::string bias_key = {};       ///< what in config.json says that they have biases, if anything does
 };
@@ -32,10 +32,12 @@ struct tensor_names {
     std::string project_in, project_out;            ///< between embeddings and residual stream
     std::string blocks;                             ///< "model.layers", say, in front of ".0."
     std::string attention_norm, feed_forward_norm;  ///< within a block
+    std::string router = {};                        ///< within a block, where it has experts
 };
 
-/// No model has as many; more is a damaged file, whose memory would be asked for before any weight is read.
-inline constexpr std::size_t most_blocks = 1 << 16;
+/// No model has as many blocks, or experts; more is a damaged file, whose memory would be asked for before
+/// any weight is read.
+inline constexpr std::size_t most_blocks = 1 << 16, most_experts = 1 << 12;
 
 struct config {
     std::string model_type;
@@ -57,14 +59,19 @@ struct config {
     std::optional<rope> rotary;  ///< rotary positions
     std::size_t first_position = 0;  ///< row of the learned positions that the first token has
     activation act = activation::silu;
+    std::size_t experts = 0;  ///< feed-forwards of a block; 0: one, which all tokens pass
+    std::size_t experts_per_token = 0;
     /// For each block how many tokens attention sees, the current one among them; 0: all.
     std::vector<std::size_t> attention_window;
 
     tensor_names names;
-    std::array<site_layers, sites_per_block> linears;
+    std::array<site_layers, site_kinds.size()> linears;  ///< by kind of site; of every expert the same
 
     /// Two layers before the activation, the first of which is activated and gates the other.
-    [[nodiscard]] bool gated() const { return linears[index_of(site::feed_forward)].names.size() == 2; }
+    [[nodiscard]] bool gated() const { return linears[index_of(site_kind::feed_forward)].names.size() == 2; }
+    /// Of a block, in their order: those of attention, then expert by expert.
+    [[nodiscard]] std::vector<site> sites_in_block() const;
+    [[nodiscard]] std::size_t layers_in_block() const;
 };
 
 /// Reads `config.json` of a model in Hugging Face layout, of any of the architectures in architecture.hpp.

@@ -188,11 +188,13 @@ MatrixXf model::attention(std::size_t block, block_layers layers, const window_p
     return result;
 }
 
-block_layers model::layers_of(site where, block_layers layers) const {
+block_layers model::layers_of(const site& where, block_layers layers) const {
     std::size_t before = 0;
-    for (std::size_t i = 0; i < index_of(where); ++i)
-        before += layers_at(all_sites[i]);
-    return layers.subspan(before, layers_at(where));
+    for (const auto kind : site_kinds) {
+        const bool earlier = index_of(kind) < index_of(where.kind);
+        before += layers_at(kind) * ((earlier ? 1 : 0) + (is_of_experts(kind) ? where.expert : 0));
+    }
+    return layers.subspan(before, layers_at(where.kind));
 }
 
 window_pass model::embed(std::span<const token> tokens, Index sequences, Index first, Index length) const {
@@ -201,7 +203,8 @@ window_pass model::embed(std::span<const token> tokens, Index sequences, Index f
     MatrixXf x(embedding_.cols(), static_cast<Index>(tokens.size()));
     for (Index t = 0; t < x.cols(); ++t)
         x.col(t) = row(embedding_, static_cast<Index>(tokens[static_cast<std::size_t>(t)]));
-    window_pass pass{project_in_ ? MatrixXf(*project_in_ * x) : std::move(x), {}, nullptr};
+    window_pass pass;
+    pass.residual = project_in_ ? MatrixXf(*project_in_ * x) : std::move(x);
     if (positions_) {
         const auto start = static_cast<Index>(config_.first_position) + first;
         if (start + count > positions_->rows())
@@ -225,29 +228,37 @@ std::shared_ptr<const MatrixXf> model::rotation(Index first, Index count, Index 
 
 window_pass model::start_from(MatrixXf residual) const {
     const Index length = residual.cols();
-    return {std::move(residual), {}, rotation(0, length, length, 1), nullptr};
+    window_pass pass;
+    pass.residual = std::move(residual);
+    pass.rotation = rotation(0, length, length, 1);
+    return pass;
 }
 
 window_pass model::start(std::span<const token> window) const {
     return embed(window, 1, 0, static_cast<Index>(window.size()));
 }
 
-void model::reach(std::size_t block, site where, block_layers layers, window_pass& pass) const {
+void model::reach(std::size_t block, const site& where, block_layers layers, window_pass& pass) const {
     const auto normalized = [&](const norm& n) {
         return config_.norm_before ? n.apply(pass.residual) : pass.residual;
     };
-    switch (where) {
-        case site::attention:
+    switch (where.kind) {
+        case site_kind::attention:
             pass.input = normalized(norms_[block].attention);
             return;
-        case site::attention_output:
+        case site_kind::attention_output:
             pass.input = attention(block, layers, pass);
             return;
-        case site::feed_forward:
-            pass.input = normalized(norms_[block].feed_forward);
+        case site_kind::feed_forward:
+            if (where.expert == 0) pass.input = normalized(norms_[block].feed_forward);
+            if (config_.experts > 0) reach_expert(block, where.expert, pass);
             return;
-        case site::feed_forward_output: {
-            const auto own = layers_of(site::feed_forward, layers);
+        case site_kind::feed_forward_output: {
+            if (pass.input.cols() == 0) {
+                pass.input.resize(static_cast<Index>(config_.intermediate_size), 0);
+                return;
+            }
+            const auto own = layers_of({site_kind::feed_forward, where.expert}, layers);
             const auto size = static_cast<Index>(config_.intermediate_size);
             const auto parts = apply_together(own, pass.input, std::vector<Index>(own.size(), size));
             pass.input = activated(config_.act, parts[0]);
@@ -257,30 +268,69 @@ void model::reach(std::size_t block, site where, block_layers layers, window_pas
     }
 }
 
-void model::reach_from_start(std::size_t block, site where, block_layers layers, window_pass& pass) const {
-    for (const auto before : all_sites) {
-        reach(block, before, layers, pass);
-        if (before == where) return;
-        leave(block, before, layers, pass);
+void model::reach_expert(std::size_t block, std::size_t expert, window_pass& pass) const {
+    if (expert == 0) {
+        pass.common_input = std::move(pass.input);
+        pass.routes = pass.given_routes
+                          ? pass.given_routes
+                          : std::make_shared<const routing>(route(product(routers_[block], pass.common_input),
+                                                                  config_.experts_per_token));
+        pass.mixed.setZero(pass.residual.rows(), pass.residual.cols());
+    }
+    pass.input = pass.common_input(Eigen::all, pass.routes->experts[expert].tokens);
+}
+
+void model::leave_expert(std::size_t expert, const linear& layer, window_pass& pass) const {
+    const auto& own = pass.routes->experts[expert];
+    if (!own.tokens.empty()) {
+        const MatrixXf made = layer.apply(pass.input);
+        for (Index i = 0; i < made.cols(); ++i)
+            pass.mixed.col(own.tokens[static_cast<std::size_t>(i)]) += own.weights(i) * made.col(i);
+    }
+    if (expert + 1 == config_.experts) pass.residual += pass.mixed;
+}
+
+Eigen::VectorXd window_pass::input_weights(const site& where) const {
+    if (!routes || !is_of_experts(where.kind)) return Eigen::VectorXd::Ones(input.cols());
+    return routes->experts[where.expert].weights.cast<double>().cwiseAbs2();
+}
+
+void model::reach_all(std::size_t block, site_kind kind, block_layers layers, window_pass& pass,
+                      const site_visitor& visit) const {
+    for (const auto& where : block_sites_) {
+        // What an expert writes is no input of another.
+        if (index_of(where.kind) > index_of(kind)) continue;
+        reach(block, where, layers, pass);
+        if (where.kind == kind)
+            visit(where);
+        else
+            leave(block, where, layers, pass);
     }
 }
 
 void model::pass_through(std::size_t block, block_layers layers, window_pass& pass) const {
-    reach_from_start(block, site::feed_forward_output, layers, pass);
-    leave(block, site::feed_forward_output, layers, pass);
+    for (const auto& where : block_sites_) {
+        reach(block, where, layers, pass);
+        leave(block, where, layers, pass);
+    }
 }
 
-void model::leave(std::size_t block, site where, block_layers layers, window_pass& pass) const {
-    if (where != site::attention_output && where != site::feed_forward_output) return;
-    pass.residual += layers_of(where, layers).front().apply(pass.input);
+void model::leave(std::size_t block, const site& where, block_layers layers, window_pass& pass) const {
+    if (!where.writes()) return;
+    const auto& layer = layers_of(where, layers).front();
+    if (config_.experts > 0 && is_of_experts(where.kind))
+        leave_expert(where.expert, layer, pass);
+    else
+        pass.residual += layer.apply(pass.input);
     if (config_.norm_before) return;
     const auto& own = norms_[block];
-    pass.residual = (where == site::attention_output ? own.attention : own.feed_forward).apply(pass.residual);
+    pass.residual =
+        (where.kind == site_kind::attention_output ? own.attention : own.feed_forward).apply(pass.residual);
 }
 
 MatrixXf model::finish(std::size_t first, window_pass pass, const observer& observe) const {
     for (std::size_t i = first; i < config_.blocks; ++i) {
-        for (const site where : all_sites) {
+        for (const auto& where : block_sites_) {
             reach(i, where, block(i), pass);
             if (observe) observe(i, where, pass.input);
             leave(i, where, block(i), pass);

@@ -17,6 +17,11 @@ Eigen::Index index(std::size_t size) {
     return static_cast<Eigen::Index>(size);
 }
 
+/// A name with the number of an expert, where it has a place for one.
+std::string numbered(const std::string& name, std::size_t expert) {
+    return fmt::format(fmt::runtime(name), expert);
+}
+
 }  // namespace
 
 model::model(std::filesystem::path folder, residence layers)
@@ -42,9 +47,12 @@ model::model(std::filesystem::path folder, residence layers)
 }
 
 void model::list_places() {
-    for (const auto where : all_sites)
-        for (std::size_t part = 0; part < layers_at(where); ++part)
-            places_.push_back({where, part});
+    block_sites_ = config_.sites_in_block();
+    for (const auto& where : block_sites_) {
+        const auto& names = config_.linears[index_of(where.kind)].names;
+        for (std::size_t part = 0; part < names.size(); ++part)
+            places_.push_back({where, part, numbered(names[part], where.expert)});
+    }
     layers_per_block_ = places_.size();
 }
 
@@ -67,8 +75,22 @@ void model::read_blocks() {
         const auto prefix = fmt::format("{}.{}.", names.blocks, block);
         norms_.push_back(
             {read_norm(prefix + names.attention_norm), read_norm(prefix + names.feed_forward_norm)});
-        for (const auto where : all_sites)
+        if (config_.experts > 0) {
+            routers_.push_back(read_matrix(*weights_, fmt::format("{}{}.weight", prefix, names.router),
+                                           index(config_.experts), index(config_.hidden_size)));
+            check_experts(prefix);
+        }
+        for (const auto& where : block_sites_)
             read_linears(where);
+    }
+}
+
+void model::check_experts(const std::string& block_prefix) const {
+    const site beyond{site_kind::feed_forward, config_.experts};
+    for (const auto& name : config_.linears[index_of(beyond.kind)].names) {
+        const auto layer = block_prefix + numbered(name, beyond.expert);
+        if (contains_layer(*weights_, layer))
+            fail(*weights_, layer, fmt::format("there are {} experts in config.json", config_.experts));
     }
 }
 
@@ -82,9 +104,9 @@ void model::read_linear(const std::string& name, Eigen::Index rows, Eigen::Index
     layer_dtypes_.push_back(type);
 }
 
-void model::read_linears(site where) {
-    const std::size_t first = layers_.size(), parts = layers_at(where);
-    const auto& bias_key = config_.linears[index_of(where)].bias_key;
+void model::read_linears(const site& where) {
+    const std::size_t first = layers_.size(), parts = layers_at(where.kind);
+    const auto& bias_key = config_.linears[index_of(where.kind)].bias_key;
     if (parts == 1 || !contains_layer(*weights_, fused_name(first))) {
         for (std::size_t i = first; i < first + parts; ++i) {
             const auto [rows, cols] = layer_shape(i);
@@ -105,29 +127,29 @@ void model::read_linears(site where) {
 }
 
 std::size_t model::fusible(std::size_t i) const {
-    const auto& [input, part] = places_[i % layers_per_block_];
-    return part == 0 ? layers_at(input) : 0;
+    const auto& own = place_of(i);
+    return own.part == 0 ? layers_at(own.input.kind) : 0;
 }
 
 std::pair<Eigen::Index, Eigen::Index> model::layer_shape(std::size_t i) const {
     const auto hidden = index(config_.hidden_size), intermediate = index(config_.intermediate_size);
     const auto attention = index(config_.heads * config_.head_dim);
-    const auto& [input, part] = places_[i % layers_per_block_];
-    switch (input) {
-        case site::attention:
-            return {part == 0 ? attention : index(config_.key_value_heads * config_.head_dim), hidden};
-        case site::attention_output:
+    const auto& own = place_of(i);
+    switch (own.input.kind) {
+        case site_kind::attention:
+            return {own.part == 0 ? attention : index(config_.key_value_heads * config_.head_dim), hidden};
+        case site_kind::attention_output:
             return {hidden, attention};
-        case site::feed_forward_output:
+        case site_kind::feed_forward_output:
             return {hidden, intermediate};
         default:
             return {intermediate, hidden};
     }
 }
 
-const std::string& model::layer_kind(std::size_t i) const {
-    const auto& [input, part] = places_[i % layers_per_block_];
-    return config_.linears[index_of(input)].names[part];
+const std::string& model::layer_role(std::size_t i) const {
+    const auto& own = place_of(i);
+    return config_.linears[index_of(own.input.kind)].names[own.part];
 }
 
 std::string model::layer_name(std::size_t i) const {
@@ -136,14 +158,14 @@ std::string model::layer_name(std::size_t i) const {
 
 std::string model::fused_name(std::size_t i) const {
     return fmt::format("{}.{}.{}", config_.names.blocks, block_of(i),
-                       config_.linears[index_of(input_site(i))].fused);
+                       numbered(config_.linears[index_of(input_site(i).kind)].fused, input_site(i).expert));
 }
 
 std::size_t model::site_features(std::size_t i) const {
-    switch (static_cast<site>(i % sites_per_block)) {
-        case site::attention_output:
+    switch (block_sites_[i % block_sites_.size()].kind) {
+        case site_kind::attention_output:
             return config_.heads * config_.head_dim;
-        case site::feed_forward_output:
+        case site_kind::feed_forward_output:
             return config_.intermediate_size;
         default:
             return config_.hidden_size;

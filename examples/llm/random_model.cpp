@@ -73,6 +73,8 @@ model::model(config shape, const std::function<linear(std::size_t, Index, Index)
     const norm ones{c.norms, c.norm_eps, {}, {}};
     if (!c.names.last_norm.empty()) last_norm_ = ones;
     norms_.assign(c.blocks, {ones, ones});
+    for (std::size_t i = 0; c.experts > 0 && i < c.blocks; ++i)
+        routers_.push_back(between(index(c.experts), hidden, 6 + i));
     for (std::size_t i = 0; i < c.blocks * layers_per_block_; ++i) {
         const auto [rows, cols] = layer_shape(i);
         layers_.push_back(make(i, rows, cols));

@@ -174,7 +174,7 @@ std::vector<std::optional<Eigen::Index>> choose_ranks(const model& m, const std:
                           .shape = units[i].shape,
                           .storage = r.storage,
                           .keep_dense = keep_dense[i],
-                          .group = m.layer_kind(units[i].layers.front())});
+                          .group = m.layer_role(units[i].layers.front())});
     }
     if (r.ranks == rank_rule::sensitivity) return by_sensitivity(layers, budget, evidence.effects());
     if (r.ranks == rank_rule::uniform) {

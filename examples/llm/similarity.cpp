@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "similarity.hpp"
 
+#include "calibrate.hpp"
 #include "threads.hpp"
 
 #include <nsvd/similarity.hpp>
@@ -26,22 +27,25 @@ text_similarity measure_similarity(const model& m, const std::vector<named_windo
         for (std::size_t b = 0; b < a; ++b)
             pairs.emplace_back(a, b);
     }
-    std::vector<double> sums(pairs.size(), 0);
+    std::vector<double> sums(pairs.size(), 0), counts(pairs.size(), 0);
     bar.expect(texts.size() * m.shape().blocks);
     for (std::size_t block = 0; block < m.shape().blocks; ++block) {
         const auto layers = m.block(block);
-        for (const site where : all_sites) {
-            const auto features = static_cast<Eigen::Index>(m.site_features(model::site_index(block, where)));
+        for (const auto& where : m.block_sites()) {
+            const auto features = static_cast<Eigen::Index>(m.site_features(m.site_index(block, where)));
             std::vector<nsvd::calibration<float>> inputs(texts.size(), nsvd::calibration<float>(features));
             parallel_for(texts.size(), threads, [&](std::size_t t) {
                 for (auto& pass : passes[t]) {
                     m.reach(block, where, layers, pass);
-                    inputs[t].update(pass.input);
+                    add_input(inputs[t], where, pass, 1.0);
                     m.leave(block, where, layers, pass);
                 }
             });
             parallel_for(pairs.size(), threads, [&](std::size_t i) {
-                sums[i] += nsvd::similarity(inputs[pairs[i].first], inputs[pairs[i].second]).grams;
+                const auto &a = inputs[pairs[i].first], &b = inputs[pairs[i].second];
+                if (a.tokens() == 0 || b.tokens() == 0) return;  // of an expert
+                sums[i] += nsvd::similarity(a, b).grams;
+                ++counts[i];
             });
         }
         for (std::size_t t = 0; t < texts.size(); ++t)
@@ -50,7 +54,7 @@ text_similarity measure_similarity(const model& m, const std::vector<named_windo
     result.values.assign(texts.size(), std::vector<double>(texts.size(), 1));
     for (std::size_t i = 0; i < pairs.size(); ++i) {
         const auto [a, b] = pairs[i];
-        result.values[a][b] = result.values[b][a] = sums[i] / static_cast<double>(m.sites());
+        result.values[a][b] = result.values[b][a] = sums[i] / counts[i];
     }
     return result;
 }

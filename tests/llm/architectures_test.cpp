@@ -241,8 +241,7 @@ TEST_CASE("OPT: six layers a block, sites, fused layers, saved and read again", 
     for (std::size_t i = 0; i < model.layers(); ++i)
         CHECK(model.layer(i).cols() == static_cast<Eigen::Index>(model.site_features(model.site_index(i))));
     (void)model.hidden(m.tokens(9), [&](std::size_t block, llm::site where, const Eigen::MatrixXf& x) {
-        CHECK(x.rows() ==
-              static_cast<Eigen::Index>(model.site_features(llm::model::site_index(block, where))));
+        CHECK(x.rows() == static_cast<Eigen::Index>(model.site_features(model.site_index(block, where))));
     });
 
     const auto tokens = m.tokens(30);

@@ -79,7 +79,7 @@ TEST_CASE("calibration: weights and moments of windows, against direct sums", "[
     std::vector<Eigen::VectorXd> sum(model.sites());
     for (std::size_t i = 0; i < all.windows.size(); ++i)
         (void)model.hidden(all.windows[i], [&](std::size_t block, llm::site at, const Eigen::MatrixXf& x) {
-            const auto site = llm::model::site_index(block, at);
+            const auto site = model.site_index(block, at);
             if (gram[site].size() == 0) gram[site].setZero(x.rows(), x.rows());
             if (sum[site].size() == 0) sum[site].setZero(x.rows());
             const double weight = i < 5 ? 1.0 : 0.5;

@@ -57,7 +57,7 @@ TEST_CASE("calibration: Gram matrices of the drawn windows, for any number of th
     for (const auto w : llm::draw_windows(25, 9, 3))
         (void)model.hidden(std::span(tokens).subspan(w * 20, 20),
                            [&](std::size_t block, llm::site where, const Eigen::MatrixXf& x) {
-                               auto& gram = expected[llm::model::site_index(block, where)];
+                               auto& gram = expected[model.site_index(block, where)];
                                const Eigen::MatrixXd y = x.cast<double>();
                                if (gram.size() == 0) gram.setZero(x.rows(), x.rows());
                                gram += y * y.transpose();

@@ -72,7 +72,7 @@ residuals run_through(const llm::model& m, const std::vector<llm::token>& window
     residuals result;
     auto pass = m.start(window);
     for (std::size_t block = 0; block < m.shape().blocks; ++block)
-        for (const auto where : llm::all_sites) {
+        for (const auto& where : m.block_sites()) {
             m.reach(block, where, m.block(block), pass);
             result.inputs.push_back(pass.input.cast<double>());
             m.leave(block, where, m.block(block), pass);

@@ -75,7 +75,7 @@ TEST_CASE("the observer sees what the linear layers see", "[llm]") {
     const auto tokens = m.tokens(9);
     std::vector<std::size_t> seen;
     (void)model.hidden(tokens, [&](std::size_t block, llm::site where, const Eigen::MatrixXf& x) {
-        seen.push_back(llm::model::site_index(block, where));
+        seen.push_back(model.site_index(block, where));
         CHECK(x.rows() == static_cast<Eigen::Index>(model.site_features(seen.back())));
         CHECK(x.cols() == 9);
     });

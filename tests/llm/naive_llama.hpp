@@ -7,11 +7,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -27,6 +29,8 @@ struct random_model {
     std::string model_type = "llama";
     bool biased_inputs = false;                         // q, k and v alone
     nlohmann::json changes = nlohmann::json::object();  // of config.json
+    // Mixtral: experts in a block and how many a token passes; no token passes the last `idle`.
+    std::size_t experts = 0, chosen = 2, idle = 0;
 
     /// Writes config.json and model.safetensors.
     void write_to(const std::filesystem::path& folder) const {
@@ -38,6 +42,12 @@ struct random_model {
             Eigen::MatrixXd w(static_cast<Eigen::Index>(m), static_cast<Eigen::Index>(n));
             for (auto& x : w.reshaped())
                 x = mean + scale * normal(random);
+            // Idle experts are those whose router dislikes a channel that all tokens have.
+            if (idle > 0 && name == "model.embed_tokens.weight") w.col(0).setConstant(6);
+            if (idle > 0 && name.find("block_sparse_moe.gate") != std::string::npos)
+                for (auto e = experts - idle; e < experts; ++e)
+                    w.row(static_cast<Eigen::Index>(e)) =
+                        -20 * Eigen::RowVectorXd::Unit(static_cast<Eigen::Index>(n), 0);
             auto tensor = nsvd::safetensors::from_matrix(name, dtype, w);
             if (n == 1) tensor.shape = {static_cast<std::int64_t>(m)};
             tensors.push_back(std::move(tensor));
@@ -62,6 +72,14 @@ struct random_model {
             layer("self_attn.k_proj", kv_heads * head_dim, hidden);
             layer("self_attn.v_proj", kv_heads * head_dim, hidden);
             layer("self_attn.o_proj", hidden, heads * head_dim);
+            if (experts > 0) layer("block_sparse_moe.gate", experts, hidden);
+            for (std::size_t e = 0; e < experts; ++e) {
+                const auto expert = "block_sparse_moe.experts." + std::to_string(e) + ".";
+                layer(expert + "w1", inter, hidden);
+                layer(expert + "w2", hidden, inter);
+                layer(expert + "w3", inter, hidden);
+            }
+            if (experts > 0) continue;
             layer("mlp.gate_proj", inter, hidden);
             layer("mlp.up_proj", inter, hidden);
             layer("mlp.down_proj", hidden, inter);
@@ -73,6 +91,7 @@ struct random_model {
             {"vocab_size", vocab},        {"max_position_embeddings", 64}, {"rms_norm_eps", eps},
             {"rope_theta", theta},        {"tie_word_embeddings", tied},   {"num_key_value_heads", kv_heads},
             {"rope_scaling", nullptr}};
+        if (experts > 0) config.update({{"num_local_experts", experts}, {"num_experts_per_tok", chosen}});
         if (explicit_head_dim) config["head_dim"] = head_dim;
         config.update(changes);
         std::ofstream(folder / "config.json") << config;
@@ -148,6 +167,36 @@ inline void naive_rotate(std::vector<double>& x, std::size_t position, const nai
     }
 }
 
+/// down(silu(gate x) · up x).
+inline std::vector<double> naive_gated(const naive_weight& gate, const naive_weight& up,
+                                       const naive_weight& down, const std::vector<double>& x) {
+    auto g = gate * x;
+    const auto u = up * x;
+    for (std::size_t i = 0; i < g.size(); ++i)
+        g[i] *= u[i] / (1 + std::exp(-g[i]));
+    return down * g;
+}
+
+/// The weights with which the outputs of the experts are added: 0 for those that a token doesn't pass.
+inline std::vector<double> naive_routes(const std::vector<double>& logits, std::size_t chosen) {
+    std::vector<double> p;
+    double total = 0;
+    for (const double l : logits)
+        total += std::exp(l);
+    for (const double l : logits)
+        p.push_back(std::exp(l) / total);
+    std::vector<double> sorted = p;
+    std::sort(sorted.rbegin(), sorted.rend());
+    double sum = 0;
+    for (auto& weight : p) {
+        if (weight < sorted[chosen - 1]) weight = 0;
+        sum += weight;
+    }
+    for (auto& weight : p)
+        weight /= sum;
+    return p;
+}
+
 /// Logits of every position.
 inline std::vector<std::vector<double>> naive_forward(const random_model& m,
                                                       const std::filesystem::path& folder,
@@ -177,8 +226,21 @@ inline std::vector<std::vector<double>> naive_forward(const random_model& m,
                    norm2 = weight(name + "post_attention_layernorm");
         const auto wq = weight(name + "self_attn.q_proj"), wk = weight(name + "self_attn.k_proj");
         const auto wv = weight(name + "self_attn.v_proj"), wo = weight(name + "self_attn.o_proj");
-        const auto gate = weight(name + "mlp.gate_proj"), up = weight(name + "mlp.up_proj");
-        const auto down = weight(name + "mlp.down_proj");
+        const auto feed_forward = [&](const std::string& layers, const char* gate, const char* up,
+                                      const char* down) {
+            return [gate = weight(name + layers + gate), up = weight(name + layers + up),
+                    down = weight(name + layers + down)](const std::vector<double>& in) {
+                return naive_gated(gate, up, down, in);
+            };
+        };
+        using layers = std::function<std::vector<double>(const std::vector<double>&)>;
+        std::vector<layers> experts;
+        if (m.experts == 0) experts.push_back(feed_forward("mlp.", "gate_proj", "up_proj", "down_proj"));
+        for (std::size_t e = 0; e < m.experts; ++e)
+            experts.push_back(
+                feed_forward("block_sparse_moe.experts." + std::to_string(e) + ".", "w1", "w3", "w2"));
+        naive_weight router{};
+        if (m.experts > 0) router = weight(name + "block_sparse_moe.gate");
         std::vector<std::vector<double>> keys, values;
         for (std::size_t t = 0; t < states.size(); ++t) {
             auto& x = states[t];
@@ -207,13 +269,14 @@ inline std::vector<std::vector<double>> naive_forward(const random_model& m,
             for (std::size_t i = 0; i < m.hidden; ++i)
                 x[i] += attended[i];
             const auto fed = naive_norm(x, norm2, m.eps);
-            auto g = gate * fed;
-            const auto u = up * fed;
-            for (std::size_t i = 0; i < m.inter; ++i)
-                g[i] *= u[i] / (1 + std::exp(-g[i]));
-            const auto out = down * g;
-            for (std::size_t i = 0; i < m.hidden; ++i)
-                x[i] += out[i];
+            const auto routes =
+                m.experts == 0 ? std::vector<double>{1} : naive_routes(router * fed, m.chosen);
+            for (std::size_t e = 0; e < experts.size(); ++e) {
+                if (routes[e] == 0) continue;
+                const auto out = experts[e](fed);
+                for (std::size_t i = 0; i < m.hidden; ++i)
+                    x[i] += routes[e] * out[i];
+            }
         }
     }
     std::vector<std::vector<double>> logits;

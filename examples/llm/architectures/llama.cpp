@@ -46,10 +46,10 @@ config describe_llama_like(const config_reader& json, std::size_t usual_position
 config describe_llama(const config_reader& json) {
     auto c = describe_llama_like(json, 2048);
     const bool attention = json.flag("attention_bias"), feed_forward = json.flag("mlp_bias");
-    for (const auto where : all_sites) {
-        const bool first_half = where == site::attention || where == site::attention_output;
-        if (first_half ? attention : feed_forward)
-            c.linears[index_of(where)].bias_key = first_half ? "attention_bias" : "mlp_bias";
+    for (const auto kind : site_kinds) {
+        const bool second_half = is_of_experts(kind);
+        if (second_half ? feed_forward : attention)
+            c.linears[index_of(kind)].bias_key = second_half ? "mlp_bias" : "attention_bias";
     }
     return c;
 }

@@ -31,10 +31,7 @@ std::pair<llm::model, llm::model> random_models(const benchmark_arguments& a) {
     check_compression(a.compression);
     const nsvd::compression compression{a.compression, find_storage(a.storage)};
     const auto shape = read_config(a.config);
-    std::size_t layers = 0;
-    for (const auto& site : shape.linears)
-        layers += 2 * shape.blocks * site.names.size();
-    progress bar(layers);
+    progress bar(2 * shape.blocks * shape.layers_in_block());
     // In this order: a compression that leaves no rank is found at once.
     auto compressed = random_model(shape, compression, bar);
     return {random_model(shape, std::nullopt, bar), std::move(compressed)};

@@ -112,7 +112,7 @@ void gather(const calibrate_arguments& a) {
         layers.push_back(model.layer(i));
     std::vector<std::string> prefixes;
     for (std::size_t block = 0; block < model.shape().blocks; ++block)
-        for (const auto where : all_sites)
+        for (const auto& where : model.block_sites())
             prefixes.push_back(site_prefix(model, block, where));
     if (!written) {
         progress bar(1);
@@ -125,7 +125,10 @@ void gather(const calibrate_arguments& a) {
             input_statistics::memory::one_block);
         write_calibration_set(
             a.output, prefixes,
-            [&](std::size_t i) { return statistics.block(i / sites_per_block)[i % sites_per_block]; },
+            [&](std::size_t i) {
+                const auto in_block = model.block_sites().size();
+                return statistics.block(i / in_block)[i % in_block];
+            },
             {{"nsvd", NSVD_VERSION},
              {"command", a.command_line},
              {"model_type", model.shape().model_type},
