@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Compressed layers in PyTorch: load_factors("DIR-30") gives {name: CompressedLinear}, and {name: tensor} of the rest."""
 import json, mmap, pathlib, struct
-
 import torch
 
 TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
@@ -12,13 +11,11 @@ def load_file(path):
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     start = 8 + struct.unpack("<Q", data[:8])[0]
-    entries = json.loads(data[8:start])
-    entries.pop("__metadata__", None)
 
     def tensor(dtype, shape, data_offsets):
         count = torch.Size(shape).numel()
         return torch.frombuffer(data, dtype=TYPES[dtype], offset=start + data_offsets[0], count=count).reshape(shape)
-    return {name: tensor(**entry) for name, entry in entries.items()}
+    return {name: tensor(**entry) for name, entry in json.loads(data[8:start]).items() if name != "__metadata__"}
 
 
 class CompressedLinear(torch.nn.Module):
@@ -51,11 +48,12 @@ class CompressedLinear(torch.nn.Module):
 
 def load_factors(folder):
     """The compressed layers of a folder, in one file or several, and the tensors that belong to none."""
-    whole, tensors = pathlib.Path(folder, "model.safetensors"), {}
-    index = pathlib.Path(folder, "model.safetensors.index.json")
-    for file in [whole] if whole.exists() else set(json.loads(index.read_text())["weight_map"].values()):
-        tensors.update(load_file(pathlib.Path(folder, file)))
-    sizes = {layer["name"]: layer["m"] for layer in json.loads(pathlib.Path(folder, "report.json").read_text())["layers"]}
+    folder, files, tensors = pathlib.Path(folder), ["model.safetensors"], {}
+    if not (folder / files[0]).exists():
+        files = set(json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"].values())
+    for file in files:
+        tensors.update(load_file(folder / file))
+    sizes = {layer["name"]: layer["m"] for layer in json.loads((folder / "report.json").read_text())["layers"]}
     names = [name for name in sizes if f"{name}.left.weight" in tensors]
     layers = {name: CompressedLinear(tensors, name, sizes[name]) for name in names}
     parts = {f"{name}.{part}" for name in names for part in ("left.weight", "right.weight", "pivots", "bias")}
