@@ -378,7 +378,7 @@ TEST_CASE("Mixtral: statistics in files", "[llm][mixtral]") {
         llm::write_calibration_set(
             file, prefixes, [&](std::size_t i) { return sites[i]; }, {}, kept);
     }
-    llm::statistics_in_files source(model, {file, file});
+    llm::statistics_in_files source(model, {file, file}, nsvd::moments::raw);
     for (std::size_t block = 0; block < m.blocks; ++block) {
         const auto one = llm::calibration_set(file).block(model, block);
         const auto twice = source.gather(block);
