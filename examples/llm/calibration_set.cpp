@@ -103,9 +103,10 @@ statistics_in_files::statistics_in_files(const model& m, const std::vector<fs::p
                               ": raw moments, but biases want those about the mean: make them with "
                               "nsvd-llm calibrate --central");
         if (set.about() != sets_.front().about())
-            throw nsvd::error(fmt::format("{} and {}: one has raw moments, the other central ones: make both "
-                                          "with the same nsvd-llm calibrate --central, or without",
-                                          paths.front().string(), path.string()));
+            throw nsvd::error(
+                fmt::format("{} and {}: one has raw moments, the other central ones: make both "
+                            "with the same nsvd-llm calibrate --central, or without",
+                            paths.front().string(), path.string()));
     }
 }
 

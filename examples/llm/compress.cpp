@@ -287,8 +287,7 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     const auto entry = [](std::size_t i) { return fmt::format("tuning-{:05}.json", i); };
     const auto pending = [&](std::size_t i) {
         if (!ranks[i]) return false;
-        if (const auto before = journal_.find(entry(i)))
-            losses[i] = numbers_from(before->at("losses"));
+        if (const auto before = journal_.find(entry(i))) losses[i] = numbers_from(before->at("losses"));
         return losses[i].empty();
     };
     for_units(units, {&calib, &*held_out_}, pending, [&](std::size_t i) {
@@ -422,8 +421,8 @@ void compressor::compress_apart(const recipe& r, const std::vector<unit>& units,
 
 std::vector<layer_result> compressor::run(const recipe& r) {
     if (r.anchored && in_stages())
-        throw nsvd::error(
-            fmt::format("{}: anchored layers have no stage for each of several statistics: pool them", r.name));
+        throw nsvd::error(fmt::format(
+            "{}: anchored layers have no stage for each of several statistics: pool them", r.name));
     restore();
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);

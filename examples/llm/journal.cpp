@@ -86,7 +86,8 @@ void journal::lock() {
         if (lock < 0) fail("cannot be written: " + std::generic_category().message(errno));
         const bool free = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
         const int reason = errno;
-        struct stat own {}, there {};
+        struct stat own {
+        }, there{};
         const bool same = ::fstat(lock, &own) == 0 && ::stat((folder_ / lock_name).c_str(), &there) == 0 &&
                           own.st_ino == there.st_ino;
         if (free && same) {

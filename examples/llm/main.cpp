@@ -19,8 +19,7 @@ namespace {
 
 /// An argument as a shell reads it.
 std::string quoted(const std::string& argument) {
-    constexpr const char* plain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
+    constexpr const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
     if (!argument.empty() && argument.find_first_not_of(plain) == std::string::npos) return argument;
     std::string text = "'";
     for (const char c : argument)

@@ -21,7 +21,8 @@ void check_output(const model& m, const std::filesystem::path& output, bool forc
 /// byte for byte as in the source, but for the type of numbers where the model is to be stored in another
 /// (`model::store_as`). The files are written to OUTPUT.partial and get their names when all are complete,
 /// `more` at the end; files of other names in an existing folder are left alone, but for a model.safetensors
-/// or an index that would be read in their place. Throws nsvd::error like check_output, or when writing fails.
+/// or an index that would be read in their place. Throws nsvd::error like check_output, or when writing
+/// fails.
 void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,
                 bool force, const std::map<std::string, std::string>& more = {});
 

@@ -87,7 +87,8 @@ void text_stream::rewind(std::size_t block) {
     for (block_ = journal_.keeps() ? block : 0; block_ > 0; --block_) {
         if (!journal_.has(file_of(block_))) continue;
         const auto path = journal_.path(file_of(block_));
-        if (std::error_code unreadable; fs::file_size(path, unreadable) != size_ * sizeof(float) && !unreadable)
+        if (std::error_code unreadable;
+            fs::file_size(path, unreadable) != size_ * sizeof(float) && !unreadable)
             throw nsvd::error(
                 fmt::format("{}: is damaged: remove it, and start the same command again", path.string()));
         file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -117,8 +118,7 @@ window_pass text_stream::take(std::size_t window) const {
     return model_.start_from(std::move(x));
 }
 
-void text_stream::advance(unsigned threads,
-                          const std::function<void(std::size_t window, window_pass&)>& pass,
+void text_stream::advance(unsigned threads, const std::function<void(std::size_t window, window_pass&)>& pass,
                           const std::function<void()>& failed) {
     const auto take_all = [&](const auto& keep) {
         parallel_for(size(), threads, [&](std::size_t i) {

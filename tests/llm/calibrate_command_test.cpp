@@ -31,8 +31,8 @@ struct calibrated_workplace : workplace {
     }
     void calibrate(const std::string& name, const std::string& more = "") const {
         const auto result = run(fmt::format(
-            "calibrate --model model --calibration {0}.txt --context 20 --output {0}{1}.safetensors {1}", name,
-            more));
+            "calibrate --model model --calibration {0}.txt --context 20 --output {0}{1}.safetensors {1}",
+            name, more));
         CAPTURE(result.err);
         REQUIRE(result.code == 0);
     }
@@ -40,14 +40,14 @@ struct calibrated_workplace : workplace {
         const std::string& name, nsvd::moments about = nsvd::moments::raw) const {
         const llm::model m(*this / "model");
         llm::progress silent;
-        return llm::gather(m,
-                           llm::draw_text(llm::read_tokens(*this / (name + ".txt"), m.folder(), 256),
-                                          {.context = 20}, name),
-                           about, 1, silent);
+        return llm::gather(
+            m,
+            llm::draw_text(llm::read_tokens(*this / (name + ".txt"), m.folder(), 256), {.context = 20}, name),
+            about, 1, silent);
     }
     void compress(const std::string& options, const std::string& output) const {
-        const auto result = run("compress --model model --context 20 --compression 0.3 --output " + output + " " +
-                                options);
+        const auto result =
+            run("compress --model model --context 20 --compression 0.3 --output " + output + " " + options);
         CAPTURE(options, result.err);
         REQUIRE(result.code == 0);
     }
@@ -86,9 +86,10 @@ TEST_CASE("a file of statistics holds what is gathered", "[llm][calibrate]") {
     CHECK(w.run("calibrate --model model --calibration text.txt --context 20 --output text.safetensors")
               .err.find("text.safetensors: exists: give another --output, or --force") != std::string::npos);
     const auto before = read(w / "text.safetensors");
-    CHECK(w.run("calibrate --model model --calibration text.txt --context 20 --output text.safetensors --force "
-                "--threads 3 --json -")
-              .out.find("\"tokens\": 1000") != std::string::npos);
+    CHECK(
+        w.run("calibrate --model model --calibration text.txt --context 20 --output text.safetensors --force "
+              "--threads 3 --json -")
+            .out.find("\"tokens\": 1000") != std::string::npos);
     CHECK(llm::calibration_set(w / "text.safetensors").at(set.prefixes()[3]).gram() == expected[3].gram());
     CHECK_FALSE(w.exists("text.safetensors.partial"));
 }
@@ -111,7 +112,8 @@ TEST_CASE("statistics of two halves are merged to those of the whole", "[llm][ca
     w.calibrate("a", "--central");
     CHECK(w.run("calibrate --merge a--central.safetensors b.safetensors --output no.safetensors")
               .err.find("a--central.safetensors and b.safetensors: ") != std::string::npos);
-    CHECK(w.run("calibrate --merge a.safetensors b.safetensors --model model --output no.safetensors").code == 1);
+    CHECK(w.run("calibrate --merge a.safetensors b.safetensors --model model --output no.safetensors").code ==
+          1);
     CHECK(w.run("calibrate --output no.safetensors").err.find("--merge") != std::string::npos);
     CHECK_FALSE(w.exists("no.safetensors.partial"));
 }
@@ -120,8 +122,8 @@ TEST_CASE("statistics in a file give what their text gives", "[llm][calibrate]")
     const calibrated_workplace w;
     w.calibrate("text", "--central");
     int count = 0;
-    for (const std::string method : {"asvd-1", "asvd-0+pivoted", "nsvd-1+greedy", "nid-2+joint",
-                                     "nsvd-2+tuned --tune b.txt", "svd"}) {
+    for (const std::string method :
+         {"asvd-1", "asvd-0+pivoted", "nsvd-1+greedy", "nid-2+joint", "nsvd-2+tuned --tune b.txt", "svd"}) {
         const auto text = fmt::format("text-{}", ++count), file = fmt::format("file-{}", count);
         w.compress("--calibration text.txt --method " + method, text);
         w.compress("--statistics text.safetensors --method " + method, file);
@@ -141,13 +143,16 @@ TEST_CASE("statistics in a file give what their text gives", "[llm][calibrate]")
     CHECK(w.weights("anchored") == w.weights("also"));
 }
 
-TEST_CASE("several statistics are pooled, each file counting alike, or have a stage each", "[llm][calibrate]") {
+TEST_CASE("several statistics are pooled, each file counting alike, or have a stage each",
+          "[llm][calibrate]") {
     const calibrated_workplace w;
     const llm::model m(w / "model");
     const auto a = w.gathered("a"), b = w.gathered("b");
     w.compress("--statistics a.safetensors b.safetensors --method asvd-1", "pooled");
-    w.compress("--statistics a.safetensors --statistics b.safetensors --combine stages --method asvd-1", "stages");
-    w.compress("--statistics a.safetensors b.safetensors --combine stages --method nsvd-2 --share 0.7", "nested");
+    w.compress("--statistics a.safetensors --statistics b.safetensors --combine stages --method asvd-1",
+               "stages");
+    w.compress("--statistics a.safetensors b.safetensors --combine stages --method nsvd-2 --share 0.7",
+               "nested");
     w.compress("--statistics a.safetensors b.safetensors --combine stages --method nid-1", "columns");
     w.compress("--statistics a.safetensors --combine stages --method nsvd-1", "one");
     w.compress("--statistics a.safetensors --method nsvd-1", "alone");

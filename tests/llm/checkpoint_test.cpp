@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Models in several files: read as one, written alike; indices that are wrong.
 #include "checkpoint.hpp"
+
 #include "compress.hpp"
 #include "save.hpp"
 #include "shards.hpp"
@@ -27,7 +28,8 @@ void compress_to(const fs::path& from, const fs::path& to, const char* recipe,
     llm::progress silent;
     const auto tokens = llm_test::random_model{}.tokens(200);
     llm::compressor compress(
-        m, {.calibration = tokens, .calibration_name = "text", .sample = {.context = 20}, .threads = 1}, silent);
+        m, {.calibration = tokens, .calibration_name = "text", .sample = {.context = 20}, .threads = 1},
+        silent);
     (void)compress.run(recipe_at(recipe, 0.3));
     llm::save_model(m, to, {{"method", recipe}}, false);
 }
@@ -154,7 +156,8 @@ TEST_CASE("an index that is wrong is an error that names it", "[llm][checkpoint]
          "has no tensor 'model.norm.weight' in model-0000"},
         {[](auto& index) { index["weight_map"].erase("model.norm.weight"); },
          "has no tensor 'model.norm.weight'"},
-        {[](auto& index) { index["weight_map"]["one.more"] = shard_name(0, 2); }, "tensors are said to be in"},
+        {[](auto& index) { index["weight_map"]["one.more"] = shard_name(0, 2); },
+         "tensors are said to be in"},
     };
     for (const auto& [change, expected] : cases) {
         const small_model parts;
@@ -172,7 +175,8 @@ TEST_CASE("an index that is wrong is an error that names it", "[llm][checkpoint]
     llm_test::split(parts.path(), 2);
     const auto path = parts.path() / "model.safetensors.index.json";
     llm_test::write(path, "{\"weight_map\": {");
-    CHECK(error_of([&] { const llm::model m(parts.path()); }).find("index.json: not JSON") != std::string::npos);
+    CHECK(error_of([&] { const llm::model m(parts.path()); }).find("index.json: not JSON") !=
+          std::string::npos);
     fs::remove(path);
     CHECK(error_of([&] { const llm::model m(parts.path()); }).find("model.safetensors") != std::string::npos);
 }
@@ -197,8 +201,9 @@ TEST_CASE("numbers of one type become those of another", "[llm][checkpoint]") {
                       std::vector<std::byte>(expected.bytes.begin(), expected.bytes.end()));
             }
             const auto config = nlohmann::json::parse(read(out / "typed/config.json"));
-            CHECK(config.at("torch_dtype") ==
-                  (to == st::dtype::F32 ? "float32" : to == st::dtype::F16 ? "float16" : "bfloat16"));
+            CHECK(config.at("torch_dtype") == (to == st::dtype::F32   ? "float32"
+                                               : to == st::dtype::F16 ? "float16"
+                                                                      : "bfloat16"));
             CHECK(logits_of(out / "typed").allFinite());
         }
     // 70000 is beyond F16.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What interrupted runs leave, and who may go on with it.
 #include "journal.hpp"
+
 #include "llm_support.hpp"
 #include "support/catch.hpp"
 
@@ -67,14 +68,16 @@ TEST_CASE("another job is told what it differs in, unless it starts over", "[llm
         other[json::json_pointer(pointer)] = value;
         return error_of([&] { const journal second(out / "x", other, false); });
     };
-    CHECK(refused("/seed", 2).find("x.partial: left by another run (its seed is 1, here 2): finish that one "
-                                   "with its own command, or start over with --restart") != std::string::npos);
+    CHECK(refused("/seed", 2)
+              .find("x.partial: left by another run (its seed is 1, here 2): finish that one "
+                    "with its own command, or start over with --restart") != std::string::npos);
     CHECK(refused("/model/0/bytes", 4).find("(its model/0/bytes is 3, here 4)") != std::string::npos);
     CHECK(refused("/dtype", "f16").find("(its dtype is not given, here \"f16\")") != std::string::npos);
     auto fewer = job;
     fewer.erase("seed");
-    CHECK(error_of([&] { const journal second(out / "x", fewer, false); })
-              .find("(its seed is 1, here not given)") != std::string::npos);
+    CHECK(error_of([&] {
+              const journal second(out / "x", fewer, false);
+          }).find("(its seed is 1, here not given)") != std::string::npos);
     CHECK(journal(out / "x", job, false).has("a"));  // nothing was lost
     const journal over(out / "x", fewer, true);
     CHECK_FALSE(over.has("a"));

@@ -41,9 +41,10 @@ print(error, one)
          {"nsvd-1", "asvd-1+pivoted", "asvd-1+pivoted+joint+bias", "nid-1+bias --keep-dense v_proj"})
         for (const std::size_t files : {1, 3}) {
             std::filesystem::remove_all(w / "out");
-            const auto result = w.run("compress --model model --calibration text.txt --context 20 --compression "
-                                      "0.3 --output out --method " +
-                                      method);
+            const auto result = w.run(
+                "compress --model model --calibration text.txt --context 20 --compression "
+                "0.3 --output out --method " +
+                method);
             CAPTURE(method, files, result.err);
             REQUIRE(result.code == 0);
             if (files > 1) llm_test::split(w / "out", files);
@@ -56,7 +57,8 @@ print(error, one)
                 const Eigen::MatrixXf x = Eigen::MatrixXf::Random(m.layer(i).cols(), 5);
                 const auto name = m.is_fused(i) ? m.fused_name(i) : m.layer_name(i);
                 given.push_back(st::from_matrix(name + ".x", st::dtype::F32, x.transpose()));
-                given.push_back(st::from_matrix(name + ".y", st::dtype::F32, m.layer(i).apply(x).transpose()));
+                given.push_back(
+                    st::from_matrix(name + ".y", st::dtype::F32, m.layer(i).apply(x).transpose()));
             }
             st::write(w / "given.safetensors", given);
             const auto out = w.run("--version", python + " check.py '" NSVD_PYTHON_FOLDER "' >errors 2>&1;");

@@ -41,7 +41,8 @@ times layers_in(const fs::path& partial) {
     if (!fs::exists(partial)) return found;
     for (const auto& entry : fs::directory_iterator(partial)) {
         const auto name = entry.path().filename().string();
-        if ((name.starts_with("layer-") || name.starts_with("calibration-")) && name.ends_with(".safetensors"))
+        if ((name.starts_with("layer-") || name.starts_with("calibration-")) &&
+            name.ends_with(".safetensors"))
             found[name] = entry.last_write_time();
     }
     return found;
@@ -143,7 +144,8 @@ TEST_CASE("statistics that are killed go on, and end with the same bytes", "[llm
     const auto here = [](const char* folder, const std::string& before = "true") {
         return fmt::format("cd {} && {}", folder, before);
     };
-    for (const std::string options : {"--output s.safetensors", "--central --own-text --output t.safetensors"}) {
+    for (const std::string options :
+         {"--output s.safetensors", "--central --own-text --output t.safetensors"}) {
         REQUIRE(w.run(in + options, here("whole", "env")).code == 0);
         int kills = 0;
         for (double delay = 0.02;; delay += 0.01, ++kills) {
@@ -190,8 +192,9 @@ TEST_CASE("Ctrl-C ends with 130 and one line, and leaves what it takes to go on"
     const auto again = "compress " + common + "--compression 0.3 --method best --output whole";
     REQUIRE(w.run(again).code == 0);
     check_same(w, "whole", "out");
-    for (const std::string other : {"evaluate --model large --context 20 --text text.txt --threads 1",
-                                    "compare " + common + "--text t=text.txt --compression 0.2"}) {
+    for (const std::string other :
+         {std::string("evaluate --model large --context 20 --text text.txt --threads 1"),
+          std::string("compare ") + common + "--text t=text.txt --compression 0.2"}) {
         const auto result = w.run(other, "timeout --preserve-status -s INT 0.04");
         CHECK((result.code == 0 || result.code == 130 || result.err.empty()));
     }
@@ -274,8 +277,9 @@ TEST_CASE("one process at a time works in a folder", "[llm][resume]") {
     CHECK(second.code == 1);
     CHECK(second.err.find("another process is at work in this folder") != std::string::npos);
     CHECK(second.err.find("out.partial") != std::string::npos);
-    const auto third = w.run("--version", "kill -CONT $(cat pid); until [ -e out ]; do sleep 0.05; done; "
-                                          "while [ -e out.partial ]; do sleep 0.05; done;");
+    const auto third = w.run("--version",
+                             "kill -CONT $(cat pid); until [ -e out ]; do sleep 0.05; done; "
+                             "while [ -e out.partial ]; do sleep 0.05; done;");
     CHECK(third.code == 0);
     CHECK(w.exists("out/config.json"));
 }
@@ -316,7 +320,8 @@ TEST_CASE("a run that was complete but for its cleaning up ends well", "[llm][re
 TEST_CASE("the name of a folder may end in a slash", "[llm][resume]") {
     const workplace w;
     const std::string command =
-        "compress --model model/ --calibration text.txt --context 20 --method svd --compression 0.3 --output ";
+        "compress --model model/ --calibration text.txt --context 20 --method svd --compression 0.3 "
+        "--output ";
     CHECK(w.run(command + "out/").code == 0);
     CHECK(w.exists("out/model.safetensors"));
     CHECK(w.run(command + "deeper/down/").code == 0);
@@ -327,10 +332,13 @@ TEST_CASE("the name of a folder may end in a slash", "[llm][resume]") {
 TEST_CASE("a result is repeated from its report", "[llm][resume]") {
     const large_workplace w;
     fs::copy_file(w / "text.txt", w / "it's a text.txt");
-    REQUIRE(w.run("calibrate --model large --calibration text.txt --context 20 --output s.safetensors").code == 0);
+    REQUIRE(
+        w.run("calibrate --model large --calibration text.txt --context 20 --output s.safetensors").code ==
+        0);
     for (const std::string options :
          {"--calibration 'it'\\''s a text.txt' --method best --epsilon 0.1 --seed 7 --windows 9",
-          "--calibration text.txt --method nsvd-1 --storage pivoted --allocation greedy --share 0.8 --dtype f16 "
+          "--calibration text.txt --method nsvd-1 --storage pivoted --allocation greedy --share 0.8 --dtype "
+          "f16 "
           "--keep-dense layers.0.mlp --tune text.u16",
           "--statistics s.safetensors --method asvd-2"}) {
         CAPTURE(options);

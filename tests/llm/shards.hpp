@@ -17,7 +17,9 @@ namespace llm_test {
 
 /// "model-00001-of-00003.safetensors".
 inline std::string shard_name(std::size_t shard, std::size_t count) {
-    const auto number = [](std::size_t n) { return std::string(5 - std::to_string(n).size(), '0') + std::to_string(n); };
+    const auto number = [](std::size_t n) {
+        return std::string(5 - std::to_string(n).size(), '0') + std::to_string(n);
+    };
     return "model-" + number(shard + 1) + "-of-" + number(count) + ".safetensors";
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Weights that stay in the file, statistics of one block at a time, text that lies in files: all give the
 // bits that memory gives.
+#include "stream.hpp"
+
 #include "calibrate.hpp"
 #include "compress.hpp"
 #include "journal.hpp"
@@ -8,7 +10,6 @@
 #include "save.hpp"
 #include "shards.hpp"
 #include "small_model.hpp"
-#include "stream.hpp"
 #include "support/catch.hpp"
 
 #include <filesystem>
@@ -79,7 +80,7 @@ TEST_CASE("layers in the file give what layers in memory give", "[llm][residence
     const llm_test::small_model where(larger());
     const auto tokens = where.source().tokens(200);
     const llm::model memory(where.path()), file(where.path(), llm::residence::in_file);
-    CHECK(memory.forward(tokens) .leftCols(3).allFinite());
+    CHECK(memory.forward(tokens).leftCols(3).allFinite());
     CHECK(file.layer(0).deferred() != nullptr);
     for (std::size_t i = 0; i < memory.layers(); ++i) {
         CHECK(file.layer(i).product() == memory.layer(i).product());
@@ -98,11 +99,16 @@ TEST_CASE("layers in the file give what layers in memory give", "[llm][residence
 TEST_CASE("every recipe gives the same bytes in every way", "[llm][residence]") {
     const llm_test::small_model where(larger());
     const way in_memory{"in memory", llm::residence::in_memory, false, false};
-    std::vector<std::string> recipes{"asvd-1+measured+pivoted", "asvd-2+greedy",
-                                     "nsvd-1+anchored",         "nid-1+anchored+bias+joint",
-                                     "best",                    "nsvd-2+tuned",
-                                     "asvd-0+bias+loss-group",  "nid-2+joint+pivoted+tuned-once",
-                                     "svd+sensitivity",         "best+bias+joint+tuned",
+    std::vector<std::string> recipes{"asvd-1+measured+pivoted",
+                                     "asvd-2+greedy",
+                                     "nsvd-1+anchored",
+                                     "nid-1+anchored+bias+joint",
+                                     "best",
+                                     "nsvd-2+tuned",
+                                     "asvd-0+bias+loss-group",
+                                     "nid-2+joint+pivoted+tuned-once",
+                                     "svd+sensitivity",
+                                     "best+bias+joint+tuned",
                                      "asvd-1+own-text+bias"};
     for (const auto& method : llm::methods)
         recipes.emplace_back(method.name);
@@ -135,7 +141,8 @@ TEST_CASE("a stream goes to any block, from files or from the tokens", "[llm][st
         CHECK(stream.block() <= block);
         while (stream.block() < block) {
             const auto at = stream.block();
-            stream.advance(2, [&](std::size_t, llm::window_pass& pass) { m.pass_through(at, m.block(at), pass); });
+            stream.advance(
+                2, [&](std::size_t, llm::window_pass& pass) { m.pass_through(at, m.block(at), pass); });
         }
         std::vector<Eigen::MatrixXf> residuals;
         for (std::size_t i = 0; i < stream.size(); ++i)
@@ -155,7 +162,8 @@ TEST_CASE("a stream goes to any block, from files or from the tokens", "[llm][st
     fs::resize_file(out / "x.partial/text-00002.stream", 100);
     CHECK(error_of([&] { b.take(0); }).find("cut off") != std::string::npos);
     llm::text_stream c(m, windows, kept, "text");
-    CHECK(error_of([&] { c.rewind(2); }).find("text-00002.stream: is damaged: remove it") != std::string::npos);
+    CHECK(error_of([&] { c.rewind(2); }).find("text-00002.stream: is damaged: remove it") !=
+          std::string::npos);
     // A window that fails does not leave the others waiting for it.
     llm::progress silent;
     CHECK_THROWS_AS(llm::gather_block(m, m.block(2), b, nsvd::moments::raw, 4, silent), nsvd::error);
@@ -174,9 +182,9 @@ TEST_CASE("statistics block by block are those of one pass", "[llm][stream]") {
     for (const auto about : {nsvd::moments::raw, nsvd::moments::central}) {
         const auto expected = llm::gather(m, windows, about, 3, silent);
         const auto name = about == nsvd::moments::raw ? "raw" : "central";
-        llm::input_statistics found(std::make_unique<llm::statistics_of_text>(m, layers, windows, about, kept,
-                                                                              name, 2, silent),
-                                    llm::input_statistics::memory::one_block);
+        llm::input_statistics found(
+            std::make_unique<llm::statistics_of_text>(m, layers, windows, about, kept, name, 2, silent),
+            llm::input_statistics::memory::one_block);
         for (const std::size_t block : {0, 1, 2, 1, 0, 2, 2}) {
             const auto& sites = found.block(block);
             REQUIRE(sites.size() == llm::sites_per_block);

@@ -57,8 +57,9 @@ void merge(const calibrate_arguments& a) {
         sets.emplace_back(path);
         job["merge"].push_back(identity_of(path));
         if (sets.back().prefixes() != sets.front().prefixes() || sets.back().about() != sets.front().about())
-            throw nsvd::error(fmt::format("{} and {}: statistics of different models, or raw and central ones",
-                                          a.merge.front().string(), path.string()));
+            throw nsvd::error(
+                fmt::format("{} and {}: statistics of different models, or raw and central ones",
+                            a.merge.front().string(), path.string()));
     }
     journal kept(a.output, job, a.restart);
     const bool written = is_calibration_set_written(a.output, kept);
