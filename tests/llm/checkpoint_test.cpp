@@ -146,8 +146,8 @@ TEST_CASE("an index that is wrong is an error that names it", "[llm][checkpoint]
         {[](auto& index) { index["weight_map"]["model.norm.weight"] = "/etc/passwd"; }, "want the name"},
         {[](auto& index) { index["weight_map"]["model.norm.weight"] = ".."; }, "want the name"},
         {[](auto& index) { index["weight_map"]["model.norm.weight"] = ""; }, "want the name"},
-        {[](auto& index) { index["weight_map"]["model.norm.weight"] = "model-3.safetensors"; },
-         "model-3.safetensors: cannot be read"},
+        {[](auto& index) { index["weight_map"]["model.norm.weight"] = "another.safetensors"; },
+         "another.safetensors: cannot be read"},
         {[](auto& index) { index["weight_map"]["model.norm.weight"] = "config.json"; }, "config.json"},
         {[](auto& index) {
              auto& place = index["weight_map"]["model.norm.weight"];

@@ -192,8 +192,9 @@ TEST_CASE("Ctrl-C ends with 130 and one line, and leaves what it takes to go on"
     const auto again = "compress " + common + "--compression 0.3 --method best --output whole";
     REQUIRE(w.run(again).code == 0);
     check_same(w, "whole", "out");
-    for (const std::string other : {"evaluate --model large --context 20 --text text.txt --threads 1",
-                                    "compare " + common + "--text t=text.txt --compression 0.2"}) {
+    for (const std::string other :
+         {std::string("evaluate --model large --context 20 --text text.txt --threads 1"),
+          std::string("compare ") + common + "--text t=text.txt --compression 0.2"}) {
         const auto result = w.run(other, "timeout --preserve-status -s INT 0.04");
         CHECK((result.code == 0 || result.code == 130 || result.err.empty()));
     }
