@@ -293,7 +293,10 @@ TEST_CASE("config.json: unknown and contradictory variants name file, key and va
         return base;
     };
     const std::vector<wrong> all{
-        {llama, {{"model_type", "gpt2"}}, "model_type", "is 'gpt2': known are: llama, mistral, mixtral, opt, qwen2"},
+        {llama,
+         {{"model_type", "gpt2"}},
+         "model_type",
+         "is 'gpt2': known are: llama, mistral, mixtral, opt, qwen2"},
         {llama, {{"hidden_act", "tanh"}}, "hidden_act", "is 'tanh': known are: silu"},
         {llama, {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor", "is 0.5"},
         {llama, scaled({{"type", "su"}}), "rope_scaling.type", "is 'su': known are: default, linear"},
