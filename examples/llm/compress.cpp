@@ -444,6 +444,8 @@ std::vector<layer_result> compressor::run(const recipe& r) {
         throw nsvd::error(fmt::format(
             "{}: anchored layers have no stage for each of several statistics: pool them", r.name));
     restore();
+    if (r.anchored || r.ranks == rank_rule::measured || r.ranks == rank_rule::sensitivity)
+        require_text(text().windows, r);
     const auto& calib = calibration_for(r.own_text, moments_of(r));
     const auto units = units_of(model_, r.joint);
     const auto metric_of = [&](const unit& u) {
@@ -464,7 +466,6 @@ std::vector<layer_result> compressor::run(const recipe& r) {
                                      bar_.label("layers compressed alone");
                                      for (const auto& u : units)
                                          bar_.expect(ranks(u).size());
-                                     require_text(calib.windows, r);
                                      auto windows = calib.windows.spread(tried_windows);
                                      for (auto& window : windows)
                                          window.resize(std::min(window.size(), tried_tokens));

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <ctime>
 #include <exception>
 
 namespace llm {
@@ -15,15 +17,19 @@ public:
 };
 
 namespace detail {
-inline std::atomic<bool> interrupt_wanted = false;
-static_assert(std::atomic<bool>::is_always_lock_free);  // what a signal handler may write
-}
+inline std::atomic<std::int64_t> interrupted_at = 0;            // seconds since 1970; 0: not yet
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);  // what a signal handler may write
+}  // namespace detail
 
-/// From now on the first SIGINT or SIGTERM is only noted; a second one kills.
+/// From now on the first SIGINT or SIGTERM is only noted; one that comes a second later or more kills. (Some
+/// programs send one to the process and one to its group.)
 inline void note_interrupts() {
     const auto note = [](int signal) {
-        detail::interrupt_wanted = true;
+        const std::int64_t now = std::time(nullptr);
+        std::int64_t before = 0;
+        if (detail::interrupted_at.compare_exchange_strong(before, now) || now <= before + 1) return;
         std::signal(signal, SIG_DFL);
+        std::raise(signal);
     };
     std::signal(SIGINT, note);
     std::signal(SIGTERM, note);
@@ -31,7 +37,7 @@ inline void note_interrupts() {
 
 /// Throws `interrupted` once a signal has been noted.
 inline void check_interrupt() {
-    if (detail::interrupt_wanted) throw interrupted();
+    if (detail::interrupted_at != 0) throw interrupted();
 }
 
 }  // namespace llm

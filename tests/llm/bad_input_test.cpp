@@ -44,8 +44,8 @@ std::map<std::string, std::string> contents(const workplace& w) {
     std::map<std::string, std::string> all;
     for (const auto& entry : fs::recursive_directory_iterator(w / "."))
         all[entry.path().string()] = entry.is_regular_file() ? llm_test::read(entry) : "";
-    all.erase((w / "." / "out").string());
-    all.erase((w / "." / "err").string());
+    all.erase((w / "." / "stdout.txt").string());
+    all.erase((w / "." / "stderr.txt").string());
     return all;
 }
 
@@ -320,7 +320,7 @@ TEST_CASE("bad input: places that cannot be written to", "[llm][bad-input]") {
     check_refused(w, compress + "taken", {"taken: ", "not empty", "--force"});
     check_refused(w, compress + "model", {"model"});
     check_refused(w, compress + "text.txt", {"text.txt: ", "--output"});
-    check_refused(w, compress + "text.txt/out", {"text.txt/out: "});
+    check_refused(w, compress + "text.txt/out", {"text.txt/out"});
     check_refused(w, evaluate + " --json text.txt/e.json",
                   {"text.txt/e.json: cannot be written: Not a directory"});
     check_refused(w, evaluate + " --json nowhere/e.json",
@@ -336,8 +336,8 @@ TEST_CASE("bad input: places that cannot be written to", "[llm][bad-input]") {
     check_refused(w, compress + "new", {"new", "cannot be written"}, room(4));
     check_refused(w, compress + "taken --force", {"taken", "cannot be written"}, room(4));
     // What follows # is where `run` sends standard output.
-    check_error(w.run(evaluate + " >/dev/full 2>err #"), {"standard output: cannot be written"});
-    check_error(w.run(evaluate + " --json - >/dev/full 2>err #"), {"standard output: cannot be written"});
+    check_error(w.run(evaluate + " >/dev/full 2>stderr.txt #"), {"standard output: cannot be written"});
+    check_error(w.run(evaluate + " --json - >/dev/full 2>stderr.txt #"), {"standard output: cannot be written"});
     CHECK(llm_test::read(w / "e.json") == "mine");
 
     if (::geteuid() == 0) {
@@ -346,7 +346,7 @@ TEST_CASE("bad input: places that cannot be written to", "[llm][bad-input]") {
     }
     fs::create_directory(w / "locked");
     fs::permissions(w / "locked", fs::perms::owner_read | fs::perms::owner_exec);
-    check_refused(w, compress + "locked/new", {"locked/new: ", "Permission denied"});
+    check_refused(w, compress + "locked/new", {"locked/new", "Permission denied"});
     check_refused(w, evaluate + " --json locked/e.json",
                   {"locked/e.json: cannot be written: Permission denied"});
     fs::permissions(w / "locked", fs::perms::owner_all);

@@ -287,10 +287,12 @@ TEST_CASE("nsvd-llm: errors are one line and exit code 1", "[llm][cli]") {
         "compress --model model --calibration text.txt --context 20 --method svd "
         "--compression 0.2 --output taken";
     CHECK(w.run(full).code == 0);
-    const auto again = w.run(full);
+    // The same once more is there already; another one is not written over it.
+    CHECK(w.run(full).code == 0);
+    const auto again = w.run(full + " --seed 7");
     CHECK(again.code == 1);
     CHECK(again.err.find("not empty") != std::string::npos);
-    CHECK(w.run(full + " --force").code == 0);
+    CHECK(w.run(full + " --seed 7 --force").code == 0);
 }
 
 TEST_CASE("nsvd-llm: usage", "[llm][cli]") {

@@ -185,11 +185,11 @@ TEST_CASE("statistics block by block are those of one pass", "[llm][stream]") {
         llm::input_statistics found(
             std::make_unique<llm::statistics_of_text>(m, layers, windows, about, kept, name, 2, silent),
             llm::input_statistics::memory::one_block);
-        for (const std::size_t block : {0, 1, 2, 1, 0, 2, 2}) {
+        for (const std::size_t block : {0U, 1U, 2U, 1U, 0U, 2U, 2U}) {
             const auto& sites = found.block(block);
-            REQUIRE(sites.size() == model.block_sites().size());
+            REQUIRE(sites.size() == m.block_sites().size());
             for (std::size_t s = 0; s < sites.size(); ++s) {
-                CHECK(sites[s].gram() == expected[block * model.block_sites().size() + s].gram());
+                CHECK(sites[s].gram() == expected[block * m.block_sites().size() + s].gram());
                 CHECK(sites[s].tokens() == 60);
             }
         }

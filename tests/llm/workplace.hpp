@@ -47,9 +47,9 @@ public:
     /// What the shell does first, `ulimit` for example, may be put in front.
     [[nodiscard]] outcome run(const std::string& arguments, const std::string& before = "") const {
         const auto command = "cd '" + folder_.path().string() + "' && " + before + " '" NSVD_LLM_BINARY "' " +
-                             arguments + " >out 2>err </dev/null";
+                             arguments + " >stdout.txt 2>stderr.txt </dev/null";
         const int status = std::system(command.c_str());
-        return {WEXITSTATUS(status), read(folder_ / "out"), read(folder_ / "err")};
+        return {WEXITSTATUS(status), read(folder_ / "stdout.txt"), read(folder_ / "stderr.txt")};
     }
     [[nodiscard]] nlohmann::json json(const std::string& name) const {
         return nlohmann::json::parse(read(folder_ / name));

@@ -26,7 +26,7 @@ namespace {
 using json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr const char *report_entry = "report.json", *texts_entry = "texts.json";
+constexpr const char* texts_entry = "texts.json";
 
 struct compress_arguments {
     model_options model;
@@ -72,12 +72,15 @@ json job_of(const compress_arguments& a, const recipe& r, const model& m, const 
     return job;
 }
 
-/// A run before this one got as far as to give the result its name, of which the report is the last file.
-bool is_complete(const journal& kept, const fs::path& output) {
-    if (!fs::exists(output / "report.json")) return false;
-    if (kept.was_finished()) return true;
-    const auto report = kept.find(report_entry);
-    return report && !kept.has("files") && read_json(output / "report.json") == *report;
+/// Whether the folder has the result of this very job: reports get their names last.
+bool is_complete(const json& job, const fs::path& output) {
+    const auto report = output / "report.json";
+    if (!fs::exists(report)) return false;
+    try {
+        return read_json(report).value("job", json()) == job;
+    } catch (const nsvd::error&) {
+        return false;  // something else of that name
+    }
 }
 
 void show(const output& json_out, const json& report) {
@@ -127,7 +130,6 @@ void run(const compress_arguments& a) {
     llm::model model(a.model.model, a.low_memory ? residence::in_file : residence::in_memory);
     require_dense(model);
     if (!a.dtype.empty()) model.store_as(find_dtype(a.dtype));
-    if (!fs::exists(partial_folder(a.output))) check_output(model, a.output, a.force);
     compression_input input{
         .calibration = tokens_of(model, a.recipe.calibration),
         .calibration_name = a.recipe.calibration.string(),
@@ -143,13 +145,13 @@ void run(const compress_arguments& a) {
     };
     const auto sample = input.sample;
     const auto job = job_of(a, recipe, model, input);
-    journal kept(a.output, job, a.restart);
-    if (is_complete(kept, a.output)) {
-        kept.finish();
+    if (!a.restart && is_complete(job, a.output)) {
+        if (fs::exists(partial_folder(a.output))) journal(a.output, job, false).finish();
         show(json_out, read_json(a.output / "report.json"));
         return;
     }
     check_output(model, a.output, a.force);
+    journal kept(a.output, job, a.restart);
     input.kept = &kept;
     const auto start = std::chrono::steady_clock::now();
     std::vector<layer_result> layers;
@@ -213,7 +215,6 @@ void run(const compress_arguments& a) {
                                 now.at("nll").number()});
     }
     const auto json_report = to_json(report);
-    kept.keep(report_entry, json_report);
     save_model(model, a.output, about, a.force,
                {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}});
     kept.finish();
@@ -247,7 +248,8 @@ void add_compress(CLI::App& app, const std::string& command_line) {
         ->check(CLI::IsMember({"f32", "f16", "bf16"}));
     compress->add_flag("--low-memory", a->low_memory,
                        "weights stay in the file, statistics of one block at a time: slower");
-    compress->add_flag("--restart", a->restart, "discard what an interrupted run has left in OUTPUT.partial");
+    compress->add_flag("--restart", a->restart,
+                       "discard what an interrupted run has left in OUTPUT.partial, and a result");
     compress->footer(about_best() +
                      "What is finished lies in OUTPUT.partial: a run that was interrupted goes on when it is "
                      "started again.\n\n"
