@@ -115,14 +115,19 @@ void journal::remove_folder() {
     folder_.clear();
 }
 
+bool same_job(const json& a, const json& b) {
+    // In any order of the keys.
+    return nlohmann::json(a) == nlohmann::json(b);
+}
+
 journal::journal(const fs::path& target, const json& job, bool restart)
     : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
     lock();
     try {
         if (const auto left = restart ? std::nullopt : find(job_name)) {
-            was_finished_ = *left == json{{finished_key, job_}};
+            was_finished_ = same_job(*left, {{finished_key, job_}});
             if (was_finished_) return;
-            if (*left == job_) {
+            if (same_job(*left, job_)) {
                 for (const auto& entry : entries_of(folder_))
                     if (is_temporary(entry)) fs::remove(entry);
                 return;

@@ -15,6 +15,9 @@ namespace llm {
 /// Where a run keeps what is to become `target`: the folder `TARGET.partial` beside it, links followed.
 [[nodiscard]] std::filesystem::path partial_folder(const std::filesystem::path& target);
 
+/// Whether two descriptions of jobs say the same.
+[[nodiscard]] bool same_job(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b);
+
 /// The partial folder of what a run is to write. Every entry is a file that is complete or not there. A
 /// default-constructed journal keeps nothing. One process at a time.
 class journal {

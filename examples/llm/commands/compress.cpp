@@ -77,7 +77,7 @@ bool is_complete(const json& job, const fs::path& output) {
     const auto report = output / "report.json";
     if (!fs::exists(report)) return false;
     try {
-        return read_json(report).value("job", json()) == job;
+        return same_job(read_json(report).value("job", json()), job);
     } catch (const nsvd::error&) {
         return false;  // something else of that name
     }
