@@ -337,7 +337,8 @@ TEST_CASE("bad input: places that cannot be written to", "[llm][bad-input]") {
     check_refused(w, compress + "taken --force", {"taken", "cannot be written"}, room(4));
     // What follows # is where `run` sends standard output.
     check_error(w.run(evaluate + " >/dev/full 2>stderr.txt #"), {"standard output: cannot be written"});
-    check_error(w.run(evaluate + " --json - >/dev/full 2>stderr.txt #"), {"standard output: cannot be written"});
+    check_error(w.run(evaluate + " --json - >/dev/full 2>stderr.txt #"),
+                {"standard output: cannot be written"});
     CHECK(llm_test::read(w / "e.json") == "mine");
 
     if (::geteuid() == 0) {
