@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char *format = "nsvd.calibrations", *version = "1";
-constexpr const char *whole_name = "calibrations.safetensors", *naming_name = "naming.json";
+constexpr const char* job_key = "job";
 
 }  // namespace
 
@@ -119,13 +119,7 @@ block_statistics statistics_in_files::gather(std::size_t block) {
 
 void write_calibration_set(const fs::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
-                           const safetensors::string_map& metadata, const journal& kept) {
-    // Killed while it was given its name: nothing but that is left to do.
-    const auto complete = kept.path(whole_name);
-    if (kept.has(naming_name) && kept.has(whole_name)) {
-        fs::rename(complete, path);
-        return;
-    }
+                           safetensors::string_map metadata, const journal& kept) {
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
@@ -137,16 +131,23 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
             tensors.push_back({name, view.dtype, view.shape, view.bytes});
         }
     }
-    auto all = metadata;
-    all["format"] = format;
-    all["version"] = version;
-    safetensors::write(complete, tensors, all);
-    kept.keep(naming_name, nlohmann::ordered_json::object());
+    metadata["format"] = format;
+    metadata["version"] = version;
+    metadata[job_key] = digest_of(kept.job());
+    const auto complete = kept.path("calibrations.safetensors");
+    safetensors::write(complete, tensors, metadata);
     fs::rename(complete, path);
 }
 
-bool is_calibration_set_written(const fs::path& path, const journal& kept) {
-    return fs::exists(path) && (kept.was_finished() || (kept.has(naming_name) && !kept.has(whole_name)));
+bool is_calibration_set_of(const fs::path& path, const nlohmann::ordered_json& job) {
+    if (!fs::exists(path)) return false;
+    try {
+        const calibration_set there(path);
+        const auto made_by = there.metadata().find(job_key);
+        return made_by != there.metadata().end() && made_by->second == digest_of(job);
+    } catch (const nsvd::error&) {
+        return false;  // something else of that name
+    }
 }
 
 }  // namespace llm

@@ -3,8 +3,11 @@
 #pragma once
 
 #include "input_statistics.hpp"
+#include "job.hpp"
 
 #include <nsvd/ext/safetensors.hpp>
+
+#include <nlohmann/json.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -65,12 +68,14 @@ private:
 };
 
 /// Writes a file of calibrations under `prefixes`; `make(i)` gives number i. Each is put into the journal,
-/// which has to be one that keeps, at once, so that no more than one is in memory and none is made twice.
+/// which has to be one that keeps, at once, so that no more than one is in memory and none is made twice. The
+/// digest of the journal's job goes into the metadata.
 void write_calibration_set(const std::filesystem::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
-                           const nsvd::safetensors::string_map& metadata, const journal& kept);
+                           nsvd::safetensors::string_map metadata, const journal& kept);
 
-/// Whether a run before this one came as far as to give the file its name.
-[[nodiscard]] bool is_calibration_set_written(const std::filesystem::path& path, const journal& kept);
+/// Whether the file is there already, made by this very job.
+[[nodiscard]] bool is_calibration_set_of(const std::filesystem::path& path,
+                                         const nlohmann::ordered_json& job);
 
 }  // namespace llm

@@ -100,19 +100,19 @@ std::size_t context_of(const model& m, std::size_t wanted) {
 }
 
 comparison compare(const compare_options& options) {
-    model m(options.model);
+    auto m = read_model(options.model);
     const auto context = context_of(m, options.context);
     const auto texts = read_texts(options, m);
     const auto calibration = read_tokens(options.calibration, m.folder(), m.shape().vocab_size);
     const auto calibration_name = options.calibration.string();
 
-    std::size_t text_windows = 0;
+    std::size_t text_steps = 0;
     for (const auto& [file, tokens] : texts)
-        text_windows += windows(tokens, context, file).size();
+        text_steps += evaluation_steps(m, tokens.size(), context);
     const auto calibration_windows =
         std::min(windows(calibration, context, calibration_name).size(), options.windows);
     const auto rows = options.recipes.size() * options.compressions.size();
-    progress bar((rows + 1) * text_windows + rows * m.layers());
+    progress bar((rows + 1) * text_steps + rows * m.layers());
 
     comparison result;
     result.model = options.model.string();

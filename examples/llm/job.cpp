@@ -10,6 +10,20 @@
 
 namespace llm {
 
+namespace {
+
+/// FNV-1a, byte by byte.
+class checksum {
+public:
+    void add(std::uint8_t byte) { hash_ = (hash_ ^ byte) * 0x100000001b3U; }
+    [[nodiscard]] std::string text() const { return fmt::format("{:016x}", hash_); }
+
+private:
+    std::uint64_t hash_ = 0xcbf29ce484222325U;
+};
+
+}  // namespace
+
 nlohmann::ordered_json identity_of(const std::filesystem::path& file) {
     std::error_code failure;
     const auto size = std::filesystem::file_size(file, failure);
@@ -27,12 +41,19 @@ nlohmann::ordered_json identity_of(const model& m) {
     return files;
 }
 
+std::string digest_of(const nlohmann::ordered_json& job) {
+    checksum sum;
+    for (const char c : nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+        sum.add(static_cast<std::uint8_t>(c));
+    return sum.text();
+}
+
 nlohmann::ordered_json identity_of(std::span<const token> tokens) {
-    std::uint64_t hash = 0xcbf29ce484222325U;
+    checksum sum;
     for (const auto id : tokens)
         for (int shift = 0; shift < 32; shift += 8)
-            hash = (hash ^ (id >> shift & 0xffU)) * 0x100000001b3U;
-    return {{"tokens", tokens.size()}, {"fnv1a", fmt::format("{:016x}", hash)}};
+            sum.add(static_cast<std::uint8_t>(id >> shift & 0xffU));
+    return {{"tokens", tokens.size()}, {"fnv1a", sum.text()}};
 }
 
 }  // namespace llm

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -24,6 +26,8 @@ namespace {
 
 constexpr const char *job_name = "job.json", *lock_name = "lock";
 constexpr const char* finished_key = "finished";
+// A process that was killed has its locks until the last of its threads is gone.
+constexpr std::chrono::seconds patience{3};
 
 /// The first value that two jobs differ in: "its seed is 0, here 1".
 std::string difference(const json& left, const json& here) {
@@ -76,6 +80,7 @@ void journal::lock() {
     const auto fail = [&](const std::string& what) {
         throw nsvd::error(fmt::format("{}: {}", folder_.string(), what));
     };
+    const auto start = std::chrono::steady_clock::now();
     // Once more where the process that had it locked has removed it meanwhile.
     for (;;) {
         std::error_code failure;
@@ -97,7 +102,9 @@ void journal::lock() {
         ::close(lock);
         if (free) continue;
         if (reason != EWOULDBLOCK) fail("cannot be locked: " + std::generic_category().message(reason));
-        fail("another process is at work in this folder: wait for it, or give another --output");
+        if (std::chrono::steady_clock::now() - start > patience)
+            fail("another process is at work in this folder: wait for it, or give another --output");
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
 }
 
@@ -125,8 +132,6 @@ journal::journal(const fs::path& target, const json& job, bool restart)
     lock();
     try {
         if (const auto left = restart ? std::nullopt : find(job_name)) {
-            was_finished_ = same_job(*left, {{finished_key, job_}});
-            if (was_finished_) return;
             if (same_job(*left, job_)) {
                 for (const auto& entry : entries_of(folder_))
                     if (is_temporary(entry)) fs::remove(entry);
@@ -175,8 +180,8 @@ void journal::keep(const std::string& name, const json& entry) const {
 
 void journal::finish() {
     if (!keeps()) return;
-    // Stopped from here on, the next run finds that nothing is left to do.
-    if (!was_finished_) keep(job_name, {{finished_key, job_}});
+    // Stopped from here on, what is still there is of no use to any run.
+    keep(job_name, {{finished_key, job_}});
     clear();
     remove_folder();
 }

@@ -33,6 +33,7 @@ public:
 
     [[nodiscard]] bool keeps() const { return !folder_.empty(); }
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+    [[nodiscard]] const nlohmann::ordered_json& job() const { return job_; }
     /// Where entry `name` lies.
     [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
     [[nodiscard]] bool has(const std::string& name) const;
@@ -41,8 +42,6 @@ public:
     [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
     void keep(const std::string& name, const nlohmann::ordered_json& entry) const;
 
-    /// Whether a run of the same job has come to `finish` before this one, and was stopped within.
-    [[nodiscard]] bool was_finished() const { return was_finished_; }
     /// Removes the folder: the result has its name.
     void finish();
 
@@ -54,7 +53,6 @@ private:
     std::filesystem::path folder_;
     nlohmann::ordered_json job_;
     int lock_ = -1;
-    bool was_finished_ = false;
 };
 
 }  // namespace llm

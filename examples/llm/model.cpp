@@ -24,7 +24,7 @@ std::string numbered(const std::string& name, std::size_t expert) {
 
 }  // namespace
 
-model::model(std::filesystem::path folder, residence layers)
+model::model(std::filesystem::path folder, residence layers, progress* bar)
     : folder_(std::move(folder)),
       config_(read_config(folder_ / "config.json")),
       weights_(std::make_shared<const checkpoint>(folder_)),
@@ -43,7 +43,8 @@ model::model(std::filesystem::path folder, residence layers)
     if (!c.names.project_out.empty())
         project_out_ = read_matrix(*weights_, c.names.project_out, features, hidden);
     if (!c.names.last_norm.empty()) last_norm_ = read_norm(c.names.last_norm);
-    read_blocks();
+    progress silent;
+    read_blocks(bar != nullptr ? *bar : silent);
 }
 
 void model::list_places() {
@@ -65,7 +66,8 @@ norm model::read_norm(const std::string& name) const {
     return n;
 }
 
-void model::read_blocks() {
+void model::read_blocks(progress& bar) {
+    bar.expect(config_.blocks);
     const auto& names = config_.names;
     const auto beyond = fmt::format("{}.{}.", names.blocks, config_.blocks);
     for (const auto& tensor : weights_->tensors())
@@ -82,6 +84,7 @@ void model::read_blocks() {
         }
         for (const auto& where : block_sites_)
             read_linears(where);
+        bar.step();
     }
 }
 
@@ -170,6 +173,12 @@ std::size_t model::site_features(std::size_t i) const {
         default:
             return config_.hidden_size;
     }
+}
+
+model read_model(const std::filesystem::path& folder, residence layers) {
+    progress bar(1);
+    bar.label("reading the model");
+    return model(folder, layers, &bar);
 }
 
 }  // namespace llm

@@ -9,6 +9,7 @@
 #include "experts.hpp"
 #include "linear.hpp"
 #include "norm.hpp"
+#include "progress.hpp"
 #include "site.hpp"
 #include "tokens.hpp"
 
@@ -65,8 +66,9 @@ public:
     /// Maps and checks a folder in Hugging Face layout: `config.json` and a checkpoint with F16, BF16 or F32
     /// weights; linear layers as in stored_layer.hpp, some of them fused. Where the layers stay `in_file`,
     /// each use of one reads it anew, and its numbers are checked then. Throws nsvd::error naming file and
-    /// tensor for what is missing, misshapen, not finite or not supported.
-    explicit model(std::filesystem::path folder, residence layers = residence::in_memory);
+    /// tensor for what is missing, misshapen, not finite or not supported. One progress step a block.
+    explicit model(std::filesystem::path folder, residence layers = residence::in_memory,
+                   progress* bar = nullptr);
     /// A model of a shape, in no folder: linear layer i (m×n) as `make(i, m, n)` gives it, embeddings and the
     /// head of random numbers, norms that multiply by 1 (random_model.cpp).
     model(config shape, const std::function<linear(std::size_t, Eigen::Index, Eigen::Index)>& make);
@@ -182,7 +184,7 @@ private:
         return config_.linears[index_of(kind)].names.size();
     }
     void list_places();
-    void read_blocks();
+    void read_blocks(progress& bar);
     /// The layers of a site of the next block, one by one or as one.
     void read_linears(const site& where);
     /// Throws where the file has experts beyond those of config.json.
@@ -218,5 +220,8 @@ private:
     std::vector<nsvd::safetensors::dtype> layer_dtypes_;
     std::optional<nsvd::safetensors::dtype> stored_as_;
 };
+
+/// A model as its constructor makes it, with a progress bar.
+[[nodiscard]] model read_model(const std::filesystem::path& folder, residence layers = residence::in_memory);
 
 }  // namespace llm

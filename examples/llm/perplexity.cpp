@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "perplexity.hpp"
 
+#include "stream.hpp"
 #include "threads.hpp"
 
 #include <algorithm>
@@ -11,7 +12,8 @@ namespace llm {
 
 namespace {
 
-constexpr Eigen::Index chunk = 256;  // logits of a large vocabulary are the largest matrix of all
+constexpr std::size_t windows_at_once = 16;  // their residual streams are 0.5 GB at 2048 × 4096
+constexpr Eigen::Index chunk = 256;          // logits of a large vocabulary are the largest matrix of all
 
 /// log Σ exp of a column, in double.
 double log_sum_exp(const Eigen::Ref<const Eigen::VectorXf>& logits) {
@@ -28,6 +30,18 @@ void for_each_chunk(Eigen::Index predictions, const Visit& visit) {
 
 Eigen::Index next_token(std::span<const token> window, Eigen::Index position) {
     return static_cast<Eigen::Index>(window[static_cast<std::size_t>(position + 1)]);
+}
+
+/// Of a window and its hidden states.
+double mean_nll(const model& m, std::span<const token> window, const Eigen::MatrixXf& hidden) {
+    const Eigen::Index predictions = hidden.cols() - 1;
+    double sum = 0;
+    for_each_chunk(predictions, [&](Eigen::Index begin, Eigen::Index count) {
+        const Eigen::MatrixXf logits = m.logits(hidden.middleCols(begin, count));
+        for (Eigen::Index t = 0; t < count; ++t)
+            sum += log_sum_exp(logits.col(t)) - static_cast<double>(logits(next_token(window, begin + t), t));
+    });
+    return sum / static_cast<double>(predictions);
 }
 
 }  // namespace
@@ -53,15 +67,11 @@ prediction_change compare_predictions(const model& m, std::span<const token> win
 }
 
 double window_nll(const model& m, std::span<const token> window) {
-    const Eigen::MatrixXf hidden = m.hidden(window);
-    const Eigen::Index predictions = hidden.cols() - 1;
-    double sum = 0;
-    for_each_chunk(predictions, [&](Eigen::Index begin, Eigen::Index count) {
-        const Eigen::MatrixXf logits = m.logits(hidden.middleCols(begin, count));
-        for (Eigen::Index t = 0; t < count; ++t)
-            sum += log_sum_exp(logits.col(t)) - static_cast<double>(logits(next_token(window, begin + t), t));
-    });
-    return sum / static_cast<double>(predictions);
+    return mean_nll(m, window, m.hidden(window));
+}
+
+std::size_t evaluation_steps(const model& m, std::size_t tokens, std::size_t context) {
+    return tokens / context * (m.shape().blocks + 1);
 }
 
 evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t context,
@@ -72,10 +82,29 @@ evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t c
     result.windows = list.size();
     result.predictions = list.size() * (context - 1);
     result.window_nll.resize(list.size());
-    parallel_for(list.size(), threads, [&](std::size_t i) {
-        result.window_nll[i] = window_nll(m, list[i]);
-        bar.step();
-    });
+    const std::size_t group =
+        std::max<std::size_t>(windows_at_once, threads == 0 ? default_threads() : threads);
+    for (std::size_t first = 0; first < list.size(); first += group) {
+        weighted_windows some;
+        for (std::size_t i = first; i < std::min(first + group, list.size()); ++i)
+            some.add({{list[i].begin(), list[i].end()}}, 1);
+        const journal nothing_kept;
+        text_stream stream(m, some, nothing_kept, "text");
+        while (stream.block() < m.shape().blocks) {
+            std::vector<linear> layers;
+            for (const auto& layer : m.block(stream.block()))
+                layers.push_back(layer.loaded());
+            stream.advance(threads, [&](std::size_t, window_pass& pass) {
+                m.pass_through(stream.block(), layers, pass);
+                bar.step();
+            });
+        }
+        parallel_for(stream.size(), threads, [&](std::size_t i) {
+            result.window_nll[first + i] =
+                mean_nll(m, list[first + i], m.finish(m.shape().blocks, stream.take(i)));
+            bar.step();
+        });
+    }
     result.nll = std::accumulate(result.window_nll.begin(), result.window_nll.end(), 0.0) /
                  static_cast<double>(list.size());
     result.perplexity = std::exp(result.nll);

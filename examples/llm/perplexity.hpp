@@ -35,8 +35,12 @@ struct prediction_change {
 /// Mean negative log likelihood of tokens 1 … N−1 of a window, each given those before it.
 [[nodiscard]] double window_nll(const model& m, std::span<const token> window);
 
+/// Progress steps of `evaluate` for so many tokens: one a window and block, and one a window at the end.
+[[nodiscard]] std::size_t evaluation_steps(const model& m, std::size_t tokens, std::size_t context);
+
 /// Evaluates non-overlapping windows of `context` ≥ 2 tokens, a shorter tail dropped; `name` is the text's in
-/// errors. The result does not depend on `threads` (0: one a processor). One progress step a window.
+/// errors. The result does not depend on `threads` (0: one a processor). A block that stays in a
+/// file is read once for several windows. Progress: `evaluation_steps`.
 [[nodiscard]] evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t context,
                                   const std::string& name, unsigned threads, progress& bar);
 

@@ -108,42 +108,74 @@ safetensors::tensor other_tensor(const model& m, const std::string& name) {
     return result;
 }
 
-/// Writes the files of the weights, as many and under the names that the model has.
-void write_weights(const model& m, const fs::path& folder) {
-    // Which layers a tensor of the source is replaced by: its own, or all that were fused there.
-    std::map<std::string, std::pair<std::size_t, std::size_t>> layers;
-    for (std::size_t i = 0; i < m.layers(); ++i) {
-        const auto parts = m.fusible(i);
-        for (const auto part : layer_parts) {
-            layers.emplace(fmt::format("{}.{}", m.layer_name(i), part), std::pair(i, std::size_t{1}));
-            if (parts > 1) layers.emplace(fmt::format("{}.{}", m.fused_name(i), part), std::pair(i, parts));
-        }
-    }
-    std::set<std::size_t> written;
-    std::map<std::string, std::string> places;
-    std::size_t total = 0;
-    for (const auto& file : m.weights().files()) {
-        std::vector<safetensors::tensor> tensors;
-        for (const auto& name : file.tensors()) {
-            const auto found = layers.find(name);
-            if (found == layers.end()) {
-                tensors.push_back(other_tensor(m, name));
-                continue;
+/// What stands in the result for each tensor of the model.
+class written_tensors {
+public:
+    explicit written_tensors(const model& m) : model_(m) {
+        for (std::size_t i = 0; i < m.layers(); ++i) {
+            const auto parts = m.fusible(i);
+            for (const auto part : layer_parts) {
+                layers_.emplace(fmt::format("{}.{}", m.layer_name(i), part), std::pair(i, std::size_t{1}));
+                if (parts > 1)
+                    layers_.emplace(fmt::format("{}.{}", m.fused_name(i), part), std::pair(i, parts));
             }
-            const auto [first, count] = found->second;
-            for (std::size_t i = first; i < first + count; ++i) {
-                if (m.is_within_fused(i) || !written.insert(i).second) continue;
-                const auto stored = m.is_fused(i) ? m.fused_name(i) : m.layer_name(i);
-                auto parts = layer_tensors(m.layer(i), m.layer_dtype(i), stored);
+        }
+        // A layer comes with the first of its tensors.
+        std::set<std::size_t> seen;
+        for (const auto& file : m.weights().files())
+            for (const auto& name : file.tensors()) {
+                const auto found = layers_.find(name);
+                if (found == layers_.end()) continue;
+                const auto [first, count] = found->second;
+                for (std::size_t i = first; i < first + count; ++i)
+                    if (!m.is_within_fused(i) && seen.insert(i).second) places_[name].push_back(i);
+            }
+    }
+
+    /// In place of the tensor `name`: itself, those of a layer, or none.
+    [[nodiscard]] std::vector<safetensors::tensor> in_place_of(const std::string& name) const {
+        if (!layers_.contains(name)) return {other_tensor(model_, name)};
+        std::vector<safetensors::tensor> tensors;
+        if (const auto found = places_.find(name); found != places_.end())
+            for (const auto i : found->second) {
+                const auto stored = model_.is_fused(i) ? model_.fused_name(i) : model_.layer_name(i);
+                auto parts = layer_tensors(model_.layer(i), model_.layer_dtype(i), stored);
                 std::move(parts.begin(), parts.end(), std::back_inserter(tensors));
             }
-        }
+        return tensors;
+    }
+
+private:
+    const model& model_;
+    // The layers that have a tensor: one, or all that were fused there; and those written in its place.
+    std::map<std::string, std::pair<std::size_t, std::size_t>> layers_;
+    std::map<std::string, std::vector<std::size_t>> places_;
+};
+
+/// Writes the files of the weights, as many and under the names that the model has.
+void write_weights(const model& m, const fs::path& folder, progress& bar) {
+    const written_tensors result(m);
+    std::map<std::string, std::string> places;
+    std::size_t total = 0;
+    for (const auto& file : m.weights().files())
+        bar.expect(file.tensors().size());
+    for (const auto& file : m.weights().files()) {
         const auto name = file.path().filename();
-        for (const auto& tensor : tensors) {
-            places[tensor.name] = name.string();
-            total += tensor.bytes.size();
+        // Made twice, for the header and for the data: all of them need not be in memory.
+        std::vector<safetensors::entry> entries;
+        for (const auto& source : file.tensors())
+            for (const auto& tensor : result.in_place_of(source)) {
+                entries.push_back({tensor.name, tensor.dtype, tensor.shape});
+                places[tensor.name] = name.string();
+                total += tensor.bytes.size();
+            }
+        safetensors::writer out(folder / name, entries, file.metadata());
+        for (const auto& source : file.tensors()) {
+            for (const auto& tensor : result.in_place_of(source))
+                out.add(tensor.bytes);
+            bar.step();
         }
-        safetensors::write(folder / name, tensors, file.metadata());
+        out.commit();
     }
     if (!m.weights().has_index()) return;
     json index = read_json(m.folder() / index_name);
@@ -162,7 +194,7 @@ std::string torch_name(safetensors::dtype type) {
 }
 
 void save(const model& m, const fs::path& output, const json& about,
-          const std::map<std::string, std::string>& more) {
+          const std::map<std::string, std::string>& more, progress& bar) {
     const staging_folder staging(output);
     auto config = read_json(m.folder() / "config.json");
     if (m.stored_as()) config["torch_dtype"] = torch_name(*m.stored_as());
@@ -173,7 +205,7 @@ void save(const model& m, const fs::path& output, const json& about,
             !weight_endings.contains(name.extension().string()))
             fs::copy_file(entry, staging.path() / name);
     }
-    write_weights(m, staging.path());
+    write_weights(m, staging.path(), bar);
     write_file(staging.path() / "config.json", config.dump(2) + "\n");
     for (const auto& [name, text] : more)
         write_file(staging.path() / name, text);
@@ -191,11 +223,12 @@ void check_output(const model& m, const fs::path& output, bool force) {
 }
 
 void save_model(const model& m, const fs::path& output, const nlohmann::ordered_json& about, bool force,
-                const std::map<std::string, std::string>& more) {
+                const std::map<std::string, std::string>& more, progress* bar) {
     check_output(m, output, force);
     check_layers(m);
+    progress silent;
     try {
-        save(m, normal(output), about, more);
+        save(m, normal(output), about, more, bar != nullptr ? *bar : silent);
     } catch (const fs::filesystem_error& e) {
         throw nsvd::error(fmt::format("{}: cannot be written: {}", output.string(), e.code().message()));
     }

@@ -83,13 +83,17 @@ TEST_CASE("a file of statistics holds what is gathered", "[llm][calibrate]") {
         CHECK(found.tokens() == 1000);
         CHECK(central.at(set.prefixes()[i]).central_gram() == about_mean[i].central_gram());
     }
-    CHECK(w.run("calibrate --model model --calibration text.txt --context 20 --output text.safetensors")
+    const std::string again = "calibrate --model model --calibration text.txt --output text.safetensors ";
+    const auto time = fs::last_write_time(w / "text.safetensors");
+    // The very same is there already.
+    CHECK(w.run(again + "--context 20 --json -").out.find("\"tokens\": 1000") != std::string::npos);
+    CHECK(fs::last_write_time(w / "text.safetensors") == time);
+    CHECK(w.run(again + "--context 25")
               .err.find("text.safetensors: exists: give another --output, or --force") != std::string::npos);
-    const auto before = read(w / "text.safetensors");
-    CHECK(
-        w.run("calibrate --model model --calibration text.txt --context 20 --output text.safetensors --force "
-              "--threads 3 --json -")
-            .out.find("\"tokens\": 1000") != std::string::npos);
+    CHECK(w.run(again + "--context 25 --force --threads 3 --json -").out.find("\"tokens\": 1000") !=
+          std::string::npos);
+    CHECK(llm::calibration_set(w / "text.safetensors").at(set.prefixes()[3]).gram() != expected[3].gram());
+    CHECK(w.run(again + "--context 20 --force --threads 3").code == 0);
     CHECK(llm::calibration_set(w / "text.safetensors").at(set.prefixes()[3]).gram() == expected[3].gram());
     CHECK_FALSE(w.exists("text.safetensors.partial"));
 }
@@ -109,6 +113,9 @@ TEST_CASE("statistics of two halves are merged to those of the whole", "[llm][ca
         CHECK(sum.weight() == expected.weight());
         CHECK(sum.state().max_abs == expected.state().max_abs);
     }
+    CHECK(w.run("calibrate --merge a.safetensors both.safetensors --output both.safetensors --force")
+              .err.find("both.safetensors: is added to and written: give another --output") !=
+          std::string::npos);
     w.calibrate("a", "--central");
     CHECK(w.run("calibrate --merge a--central.safetensors b.safetensors --output no.safetensors")
               .err.find("a--central.safetensors and b.safetensors: ") != std::string::npos);

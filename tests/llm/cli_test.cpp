@@ -53,6 +53,8 @@ TEST_CASE("nsvd-llm: compare, compress and evaluate agree", "[llm][cli]") {
     REQUIRE(dense.code == 0);
     CHECK(nlohmann::json::parse(dense.out).at("perplexity") ==
           table.at("dense").at("texts").at("a").at("perplexity"));
+    const auto low = w.run("evaluate --model model --text text.txt --context 20 --low-memory --json -");
+    CHECK(low.out == dense.out);
     // A compressed folder is read back, and its first row is what evaluate gives for it.
     const auto stored = w.run(
         "compare --model small --calibration text.txt --context 20 --text a=text.txt --compression 0.2 "
@@ -342,6 +344,10 @@ TEST_CASE("nsvd-llm: generate says the same in every way", "[llm][cli][generate]
     CHECK(of_latents.at("ids") == about.at("ids"));
     CHECK(of_latents.at("cache_bytes") == 4 * 2 * 2 * 2 * 23);  // rank floor(0.5·8·16/24)
     CHECK(of_latents.at("feature_cache_bytes") == about.at("cache_bytes"));
+    const auto low = w.run(common + "--prompt abc --low-memory --json -");
+    REQUIRE(low.code == 0);
+    CHECK(nlohmann::json::parse(low.out).at("ids") == about.at("ids"));
+    CHECK(nlohmann::json::parse(low.out).at("weight_bytes") == about.at("weight_bytes"));
     const auto from_file = w.run(common + "--prompt-file text.u16 --json -");
     CHECK(from_file.code == 1);  // 1000 tokens
     CHECK(from_file.err.find("max_position_embeddings") != std::string::npos);

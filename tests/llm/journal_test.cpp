@@ -29,7 +29,6 @@ TEST_CASE("a journal goes on with what the same job has left", "[llm][journal]")
     {
         const journal first(out / "x", job, false);
         CHECK(first.folder() == folder);
-        CHECK_FALSE(first.was_finished());
         CHECK_FALSE(first.find("a"));
         first.keep("a", {{"value", 0.1}});
         llm_test::write(first.path("b.json.17-0.partial"), "half");
@@ -91,25 +90,20 @@ TEST_CASE("text on its way alone does not stand in the way of another job", "[ll
     CHECK_FALSE(first.has("text-00001.stream"));
 }
 
-TEST_CASE("a journal whose removal was cut short is finished", "[llm][journal]") {
-    const llm_test::scratch out;
-    {
-        const journal first(out / "x", job, false);
-        first.keep("a", json::object());
-        first.keep("job.json", {{"finished", job}});
+TEST_CASE("a journal whose removal was cut short is of no use, and in no one's way", "[llm][journal]") {
+    for (const auto& next : {job, json{{"other", 1}}}) {
+        const llm_test::scratch out;
+        {
+            const journal first(out / "x", job, false);
+            first.keep("a", json::object());
+            first.keep("job.json", {{"finished", job}});
+        }
+        {
+            const journal second(out / "x", next, false);
+            CHECK_FALSE(second.has("a"));
+        }
+        CHECK_FALSE(fs::exists(out / "x.partial"));
     }
-    {
-        journal second(out / "x", job, false);
-        CHECK(second.was_finished());
-        second.keep("b", json::object());
-    }
-    {
-        // It stands in the way of no other.
-        const journal third(out / "x", {{"other", 1}}, false);
-        CHECK_FALSE(third.was_finished());
-        CHECK_FALSE(third.has("a"));
-    }
-    CHECK_FALSE(fs::exists(out / "x.partial"));
 }
 
 TEST_CASE("names that are no UTF-8 do not keep a job from going on", "[llm][journal]") {

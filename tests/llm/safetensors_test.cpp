@@ -173,3 +173,21 @@ TEST_CASE("safetensors: writing leaves a complete file or none", "[safetensors]"
         ++files;
     CHECK(files == 1);
 }
+
+TEST_CASE("safetensors: a file written one tensor after the other", "[safetensors]") {
+    const llm_test::scratch folder;
+    const std::vector tensors{st::from_matrix("a", st::dtype::F16, Eigen::MatrixXf::Random(3, 2)),
+                              st::from_matrix("b", st::dtype::F64, Eigen::MatrixXd::Random(1, 5))};
+    const std::vector<st::entry> entries{{"a", st::dtype::F16, {3, 2}}, {"b", st::dtype::F64, {1, 5}}};
+    st::write(folder / "whole", tensors, {{"key", "value"}});
+    st::writer out(folder / "single", entries, {{"key", "value"}});
+    out.add(tensors[0].bytes);
+    CHECK(error_of([&] { out.commit(); }) == (folder / "single").string() + ": tensor 'b': was not written");
+    out.add(tensors[1].bytes);
+    CHECK(error_of([&] { out.add(tensors[1].bytes); }).find("all tensors are written") != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(folder / "single"));
+    out.commit();
+    CHECK(llm_test::read(folder / "single") == llm_test::read(folder / "whole"));
+    st::writer wrong(folder / "wrong", entries);
+    CHECK(error_of([&] { wrong.add(tensors[1].bytes); }).find("40 bytes don't fit") != std::string::npos);
+}

@@ -46,8 +46,10 @@ public:
 
     /// What the shell does first, `ulimit` for example, may be put in front.
     [[nodiscard]] outcome run(const std::string& arguments, const std::string& before = "") const {
+        const auto file = [&](const char* name) { return "'" + (folder_ / name).string() + "'"; };
         const auto command = "cd '" + folder_.path().string() + "' && " + before + " '" NSVD_LLM_BINARY "' " +
-                             arguments + " >stdout.txt 2>stderr.txt </dev/null";
+                             arguments + " >" + file("stdout.txt") + " 2>" + file("stderr.txt") +
+                             " </dev/null";
         const int status = std::system(command.c_str());
         return {WEXITSTATUS(status), read(folder_ / "stdout.txt"), read(folder_ / "stderr.txt")};
     }

@@ -32,15 +32,27 @@ struct calibrate_arguments {
     std::string command_line;
 };
 
-/// `written`: by a run before this one, which was stopped at its end.
-void check_target(const calibrate_arguments& a, bool written) {
+void check_target(const calibrate_arguments& a) {
     if (fs::is_directory(a.output))
         throw nsvd::error(a.output.string() + ": is a folder: give the name of a file");
-    if (!a.force && !written && fs::exists(a.output))
+    if (!a.force && fs::exists(a.output))
         throw nsvd::error(a.output.string() + ": exists: give another --output, or --force");
 }
 
-void finish(const calibrate_arguments& a, const output& json_out, const json& result) {
+/// Whether the file is there already; what a run that was stopped at its end has left beside it goes.
+bool is_complete(const calibrate_arguments& a, const json& job) {
+    if (a.restart || !is_calibration_set_of(a.output, job)) return false;
+    if (fs::exists(partial_folder(a.output))) journal(a.output, job, false).finish();
+    return true;
+}
+
+void show(const calibrate_arguments& a, const output& json_out) {
+    const calibration_set written(a.output);
+    json result{{"nsvd", NSVD_VERSION},
+                {"output", a.output.string()},
+                {"inputs", written.prefixes().size()},
+                {"tokens", written.at(written.prefixes().front()).tokens()}};
+    if (!a.model.model.empty()) result["model"] = a.model.model.string();
     json_out.write(dump(result));
     if (!json_out.is_standard_output())
         fmt::print("{}: statistics of {} inputs, {} tokens\n", a.output.string(),
@@ -54,6 +66,8 @@ void merge(const calibrate_arguments& a) {
     std::vector<calibration_set> sets;
     json job{{"merge", json::array()}};
     for (const auto& path : a.merge) {
+        if (fs::exists(a.output) && fs::equivalent(path, a.output))
+            throw nsvd::error(path.string() + ": is added to and written: give another --output");
         sets.emplace_back(path);
         job["merge"].push_back(identity_of(path));
         if (sets.back().prefixes() != sets.front().prefixes() || sets.back().about() != sets.front().about())
@@ -61,11 +75,11 @@ void merge(const calibrate_arguments& a) {
                 fmt::format("{} and {}: statistics of different models, or raw and central ones",
                             a.merge.front().string(), path.string()));
     }
+    if (is_complete(a, job)) return show(a, json_out);
+    check_target(a);
     journal kept(a.output, job, a.restart);
-    const bool written = is_calibration_set_written(a.output, kept);
-    check_target(a, written);
     const auto& prefixes = sets.front().prefixes();
-    if (!written) {
+    {
         progress bar(prefixes.size());
         write_calibration_set(
             a.output, prefixes,
@@ -85,11 +99,7 @@ void merge(const calibrate_arguments& a) {
             {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept);
     }
     kept.finish();
-    finish(a, json_out,
-           {{"nsvd", NSVD_VERSION},
-            {"output", a.output.string()},
-            {"inputs", prefixes.size()},
-            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()}});
+    show(a, json_out);
 }
 
 void gather(const calibrate_arguments& a) {
@@ -97,7 +107,7 @@ void gather(const calibrate_arguments& a) {
         throw nsvd::error("want --model and --calibration, or files to add with --merge");
     const output json_out(a.model.json);
     // A block is read once for all windows, but text of the model's own wants all of them for each token.
-    const llm::model model(a.model.model, a.own_text ? residence::in_memory : residence::in_file);
+    const auto model = read_model(a.model.model, a.own_text ? residence::in_memory : residence::in_file);
     const auto text = read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
     const sampling sample{context_of(model, a.model.context), a.windows, a.seed};
     auto windows = draw_text(text, sample, a.calibration.string());
@@ -105,9 +115,9 @@ void gather(const calibrate_arguments& a) {
         {"nsvd", NSVD_VERSION},      {"model", identity_of(model)}, {"calibration", identity_of(text)},
         {"context", sample.context}, {"windows", sample.windows},   {"seed", sample.seed},
         {"own_text", a.own_text},    {"central", a.central}};
+    if (is_complete(a, job)) return show(a, json_out);
+    check_target(a);
     journal kept(a.output, job, a.restart);
-    const bool written = is_calibration_set_written(a.output, kept);
-    check_target(a, written);
     std::vector<linear> layers;
     for (std::size_t i = 0; i < model.layers(); ++i)
         layers.push_back(model.layer(i));
@@ -115,7 +125,7 @@ void gather(const calibrate_arguments& a) {
     for (std::size_t block = 0; block < model.shape().blocks; ++block)
         for (const auto& where : model.block_sites())
             prefixes.push_back(site_prefix(model, block, where));
-    if (!written) {
+    {
         progress bar(1);
         bar.label("calibration");
         if (a.own_text) add_own_text(windows, model, a.seed, a.model.threads, kept, bar);
@@ -140,12 +150,7 @@ void gather(const calibrate_arguments& a) {
             kept);
     }
     kept.finish();
-    finish(a, json_out,
-           {{"nsvd", NSVD_VERSION},
-            {"model", model.folder().string()},
-            {"output", a.output.string()},
-            {"inputs", prefixes.size()},
-            {"tokens", calibration_set(a.output).at(prefixes.front()).tokens()}});
+    show(a, json_out);
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ json evaluate_texts(const std::vector<measured_text>& texts, const compress_argu
     auto results = json::array();
     for (const auto& [name, file, tokens] : texts) {
         bar.label(name);
-        bar.expect(tokens.size() / context);
+        bar.expect(evaluation_steps(m, tokens.size(), context));
         const auto result = evaluate(m, tokens, context, file, a.model.threads, bar);
         results.push_back({{"nll", result.nll}, {"perplexity", result.perplexity}});
     }
@@ -127,7 +127,7 @@ void run(const compress_arguments& a) {
     if (a.recipe.calibration.empty() && a.statistics.empty())
         throw nsvd::error("no calibration: give a text with --calibration, or statistics with --statistics");
     const output json_out(a.model.json);
-    llm::model model(a.model.model, a.low_memory ? residence::in_file : residence::in_memory);
+    auto model = read_model(a.model.model, residence_of(a.low_memory));
     require_dense(model);
     if (!a.dtype.empty()) model.store_as(find_dtype(a.dtype));
     compression_input input{
@@ -215,8 +215,13 @@ void run(const compress_arguments& a) {
                                 now.at("nll").number()});
     }
     const auto json_report = to_json(report);
-    save_model(model, a.output, about, a.force,
-               {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}});
+    {
+        progress bar(1);
+        bar.label("writing the model");
+        save_model(model, a.output, about, a.force,
+                   {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}},
+                   &bar);
+    }
     kept.finish();
     show(json_out, json_report);
 }

@@ -27,6 +27,7 @@ struct generate_arguments {
     fs::path model, prompt_file, json;
     std::string prompt;
     unsigned threads = 0;
+    bool low_memory = false;
     generation_options options;
 };
 
@@ -47,7 +48,7 @@ std::unique_ptr<tokenizer> tokenizer_for(const generate_arguments& a, const fs::
 
 void run(const generate_arguments& a) {
     const output json_out(a.json);
-    const llm::model model(a.model);
+    const auto model = read_model(a.model, residence_of(a.low_memory));
     const auto vocab_size = model.shape().vocab_size;
     const auto prompt = a.prompt_file.empty() ? encode(a.prompt, "--prompt", model.folder(), vocab_size)
                                               : read_tokens(a.prompt_file, model.folder(), vocab_size);
@@ -124,6 +125,8 @@ void add_generate(CLI::App& app) {
         ->check(seed_number());
     generate->add_flag("--kv-latent", a->options.latent_memory,
                        "keep the latents of factored k and v in the cache, where they are fewer");
+    generate->add_flag("--low-memory", a->low_memory,
+                       "weights stay in the file and are read anew for each token: far slower");
     generate->add_option("--threads", a->threads, "threads (default: one a processor)")->check(positive());
     generate
         ->add_option("--json", a->json,

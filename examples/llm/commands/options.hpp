@@ -2,6 +2,7 @@
 /// Options that several subcommands have.
 #pragma once
 
+#include "../model.hpp"
 #include "../recipe.hpp"
 
 #include <nsvd/error.hpp>
@@ -46,6 +47,11 @@ struct recipe_options {
     /// --tune is for the recipes that are tuned by name; for all where none is.
     void tune_all(std::vector<recipe>& recipes) const;
 };
+
+/// Where weights are for --low-memory, or without.
+[[nodiscard]] constexpr residence residence_of(bool low_memory) {
+    return low_memory ? residence::in_file : residence::in_memory;
+}
 
 /// --calibration, --windows and --seed.
 void declare_calibration(CLI::App& command, std::filesystem::path& calibration, std::size_t& windows,

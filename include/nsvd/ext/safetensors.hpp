@@ -207,41 +207,87 @@ template <class Derived>
     return {std::move(name), type, {matrix.rows(), matrix.cols()}, *storage, storage};
 }
 
-/// Writes the tensors in the order given; the file appears under its name when it is complete (atomic_file).
-/// Throws nsvd::error for names given twice, for bytes that don't fit dtype and shape, and when writing
-/// fails.
-inline void write(const std::filesystem::path& path, std::span<const tensor> tensors,
-                  const string_map& metadata = {}) {
-    const auto fail = [&](const std::string& name, const std::string& what) {
-        throw error(path.string() + ": tensor '" + name + "': " + what);
-    };
+/// What the header says about a tensor.
+struct entry {
+    std::string name;
+    safetensors::dtype dtype;
+    std::vector<std::int64_t> shape;
+};
+
+/// Writes a file one tensor after the other, so that no two of them need be in memory. The file appears under
+/// its name with `commit` (atomic_file).
+class writer {
+public:
+    /// Throws nsvd::error for names given twice, and when writing fails.
+    writer(const std::filesystem::path& path, std::span<const entry> tensors, const string_map& metadata = {})
+        : path_(path), entries_(tensors.begin(), tensors.end()), out_(path) {
+        const auto header = make_header(metadata);
+        const std::uint64_t length = header.size();
+        out_.write(std::as_bytes(std::span(&length, 1)));
+        out_.write(std::as_bytes(std::span(header)));
+    }
+
+    /// The data of the next tensor, in the order of the entries. Throws nsvd::error where they don't fit its
+    /// dtype and shape, and when writing fails.
+    void add(std::span<const std::byte> bytes) {
+        if (next_ == entries_.size()) throw error(path_.string() + ": all tensors are written");
+        const auto& t = entries_[next_++];
+        if (bytes_of(t) != bytes.size())
+            fail(t, std::to_string(bytes.size()) + " bytes don't fit its dtype and shape");
+        out_.write(bytes);
+    }
+
+    /// Throws nsvd::error where tensors are missing, and when writing fails.
+    void commit() {
+        if (next_ != entries_.size()) fail(entries_[next_], "was not written");
+        out_.commit();
+    }
+
+private:
+    [[nodiscard]] static std::size_t bytes_of(const entry& t) { return count_of(t.shape) * size_of(t.dtype); }
+    [[noreturn]] void fail(const entry& t, const std::string& what) const {
+        throw error(path_.string() + ": tensor '" + t.name + "': " + what);
+    }
+    [[nodiscard]] std::string make_header(const string_map& metadata) const;
+
+    std::filesystem::path path_;
+    std::vector<entry> entries_;
+    std::size_t next_ = 0;
+    atomic_file out_;
+};
+
+inline std::string writer::make_header(const string_map& metadata) const {
     using nlohmann::json;
     std::string header = "{";
     try {
         if (!metadata.empty()) header += "\"__metadata__\":" + json(metadata).dump() + ",";
         std::set<std::string> names{"__metadata__"};
         std::size_t offset = 0;
-        for (const auto& t : tensors) {
-            if (!names.insert(t.name).second) fail(t.name, "the name is taken");
-            if (count_of(t.shape) * size_of(t.dtype) != t.bytes.size())
-                fail(t.name, std::to_string(t.bytes.size()) + " bytes don't fit its dtype and shape");
-            const std::array<std::size_t, 2> offsets{offset, offset += t.bytes.size()};
-            const json entry{{"dtype", name_of(t.dtype)}, {"shape", t.shape}, {"data_offsets", offsets}};
-            header += json(t.name).dump() + ":" + entry.dump() + ",";
+        for (const auto& t : entries_) {
+            if (!names.insert(t.name).second) fail(t, "the name is taken");
+            const std::array<std::size_t, 2> offsets{offset, offset += bytes_of(t)};
+            const json about{{"dtype", name_of(t.dtype)}, {"shape", t.shape}, {"data_offsets", offsets}};
+            header += json(t.name).dump() + ":" + about.dump() + ",";
         }
     } catch (const json::exception& e) {
-        throw error(path.string() + ": names and metadata must be UTF-8: " + e.what());
+        throw error(path_.string() + ": names and metadata must be UTF-8: " + e.what());
     }
     if (header.back() == ',') header.pop_back();
     header += '}';
     header.resize((header.size() + 7) / 8 * 8, ' ');
+    return header;
+}
 
-    const std::uint64_t length = header.size();
-    atomic_file out(path);
-    out.write(std::as_bytes(std::span(&length, 1)));
-    out.write(std::as_bytes(std::span(header)));
+/// Writes the tensors in the order given. Throws nsvd::error for names given twice, for bytes that don't fit
+/// dtype and shape, and when writing fails.
+inline void write(const std::filesystem::path& path, std::span<const tensor> tensors,
+                  const string_map& metadata = {}) {
+    std::vector<entry> entries;
     for (const auto& t : tensors)
-        out.write(t.bytes);
+        entries.push_back({t.name, t.dtype, t.shape});
+    writer out(path, entries, metadata);
+    for (const auto& t : tensors)
+        out.add(t.bytes);
     out.commit();
 }
 
