@@ -92,7 +92,8 @@ TEST_CASE("page of a compression", "[llm][report]") {
             CAPTURE(part);
             CHECK(contains(page, part));
         }
-        for (const auto& l : sample()["layers"]) {
+        const auto layers = sample().at("layers");
+        for (const auto& l : layers) {
             const auto name = l["name"].get<std::string>();
             CAPTURE(name);
             CHECK(contains(page, "<th scope=\"row\">" + name + "</th>"));  // the table
