@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What it costs to include nsvd: seconds of compiler time over <Eigen/Dense>, medians of five, for both backends.
-# Usage: benchmarks/compile_time.sh [compiler]
+# What it costs to include nsvd: seconds of compiler time over <Eigen/Dense> (medians of three) and the compiler's
+# memory, for both backends. Usage: benchmarks/compile_time.sh [compiler]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 compiler=${1:-g++}
@@ -17,25 +17,38 @@ nsvd::low_rank<float> f(const Eigen::MatrixXf& w, const nsvd::calibration<float>
     return nsvd::nested(w, c, nsvd::compression{0.3});
 }
 TEXT
+printf '#include <nsvd/instantiate.hpp>\n' >"$scratch/instantiate.cpp"
 
-seconds() { # file, flags…: median of five, user time
+# Of a compiler run: user seconds and peak MB, the median of three by seconds.
+cost() { # file, flags…
     local file=$1
     shift
-    local TIMEFORMAT=%U
-    for _ in 1 2 3 4 5; do
-        { time "$compiler" -std=c++20 -O2 -Iinclude $eigen "$@" -c "$scratch/$file.cpp" -o "$scratch/out.o"; } 2>&1
-    done | sort -n | sed -n 3p
+    for _ in 1 2 3; do
+        python3 - "$compiler" -std=c++20 -O2 -w -Iinclude $eigen "$@" -c "$scratch/$file.cpp" -o "$scratch/out.o" <<'PYTHON'
+import resource, subprocess, sys
+
+subprocess.run(sys.argv[1:], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"{used.ru_utime:.3f} {used.ru_maxrss / 1024:.0f}")
+PYTHON
+    done | sort -n | sed -n 2p
 }
 
-base=$(seconds eigen)
-printf '%-34s %6s s\n' '#include <Eigen/Dense>' "$base"
+read -r base memory <<<"$(cost eigen)"
+printf '%-42s %6.2f s  %5d MB\n' '#include <Eigen/Dense>' "$base" "$memory"
+row() { # label, file, flags…
+    local label=$1 seconds memory
+    shift
+    read -r seconds memory <<<"$(cost "$@")"
+    printf '%-42s %6.2f s  %5d MB\n' "$label" "$(awk "BEGIN { print $seconds - $base }")" "$memory"
+}
 for backend in lapack eigen; do
     flags=()
     [ $backend = lapack ] && flags=(-DNSVD_USE_LAPACK)
-    for what in include call; do
-        total=$(seconds $what "${flags[@]}")
-        label=$([ $what = include ] && echo '+ <nsvd/nsvd.hpp>' || echo '+ a call of nested on float')
-        printf '%-34s %6s s   (%s backend)\n' "$label" "$(awk "BEGIN { print $total - $base }")" $backend
-    done
+    echo "-- $backend backend"
+    row '+ <nsvd/nsvd.hpp>' include "${flags[@]}"
+    row '+ a call of nested on float' call "${flags[@]}"
+    row '  the same with NSVD_EXTERN_TEMPLATES' call "${flags[@]}" -DNSVD_EXTERN_TEMPLATES
+    row '  <nsvd/instantiate.hpp>, once a program' instantiate "${flags[@]}" -DNSVD_EXTERN_TEMPLATES
 done
 "$compiler" --version | head -n 1

@@ -1,10 +1,3 @@
 // SPDX-License-Identifier: MIT
-#include "solvers.hpp"
-
-namespace nsvd::inline NSVD_ABI::detail {
-
-template class projection_builder<float>;
-template class projection_builder<double>;
-template class deflated_eigen<double>;
-
-}  // namespace nsvd::inline NSVD_ABI::detail
+// The solvers, once for all files: in every file again they took most of the time.
+#include <nsvd/instantiate.hpp>

@@ -32,3 +32,7 @@
 #include "version.hpp"
 #include "whitening.hpp"
 #include "workspace.hpp"
+
+#if defined(NSVD_EXTERN_TEMPLATES)
+#include "extern_templates.hpp"
+#endif
