@@ -72,6 +72,14 @@ inline void require_count(std::size_t numbers, index rows, index cols, const cha
                     shape_text(rows, cols) + " matrix");
 }
 
+/// Throws if a stride that a library reports is negative: -1 would be taken for no stride.
+inline void require_strides(index rows, index cols, index row_stride, index col_stride, const char* where) {
+    if (row_stride < 0 || col_stride < 0)
+        throw error(std::string(where) + ": x, " + shape_text(rows, cols) + ", has strides (" +
+                    std::to_string(row_stride) + ", " + std::to_string(col_stride) +
+                    "), which must not be negative");
+}
+
 }  // namespace detail
 
 /// Numbers that follow each other (`std::vector`, `std::array`, `std::span`, …) as a `rows×cols` matrix, row

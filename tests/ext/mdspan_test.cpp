@@ -28,9 +28,9 @@ public:
     using value_type = std::remove_cv_t<Element>;
     using reference = Reference;
     using data_handle_type = Element*;
-    using extents_type = std::array<unsigned, Rank>;
-    using mapping_type = std::array<unsigned, Rank>;
-    using index_type = unsigned;
+    using extents_type = std::array<int, Rank>;
+    using mapping_type = std::array<int, Rank>;
+    using index_type = int;
 
     view(Element* data, extents_type extents, mapping_type strides, bool strided = true)
         : data_(data), extents_(extents), strides_(strides), strided_(strided) {}
@@ -75,8 +75,8 @@ TEST_CASE("mdspan: any class with its interface", "[mdspan]") {
         return [=](auto i, auto j) { return single.data()[offset + i * row_stride + j * col_stride]; };
     };
     const float* const data = single.data();
-    for (const unsigned rows : {12U, 8U}) {
-        const unsigned cols = 96U / rows;
+    for (const int rows : {12, 8}) {
+        const int cols = 96 / rows;
         support::check_adapter(view<const float, 2>(data, {rows, cols}, {1, rows}), rows, cols, data, true,
                                at(0, 1, rows));
         support::check_adapter(view<const float, 2>(data, {rows, cols}, {cols, 1}), rows, cols, data, false,

@@ -32,6 +32,7 @@ namespace {
 
 static_assert(nsvd::matrix<xt::xarray<float>> && nsvd::matrix<xt::xtensor<double, 2>>);
 static_assert(nsvd::matrix<xt::xtensor_fixed<float, xt::xshape<3, 4>>>);
+static_assert(!nsvd::matrix<xt::xtensor<float, 1>> && !nsvd::matrix<xt::xtensor<float, 3>>);
 static_assert(!nsvd::matrix<xt::xarray<int>> && !nsvd::matrix<xt::xarray<std::complex<double>>>);
 static_assert(!nsvd::matrix<decltype(xt::xarray<float>() + xt::xarray<float>())>);
 
@@ -114,6 +115,8 @@ TEST_CASE("xtensor: misuse", "[xtensor]") {
     const auto x = tensor<xt::xarray<float>>(3, 4);
     const auto flipped = xt::flip(x, 1);
     support::expect_error([&] { (void)nsvd::svd(flipped, nsvd::rank{1}); }, {"3×4", "(4, -1)"});
+    const auto upside_down = xt::flip(x, 0);
+    support::expect_error([&] { (void)nsvd::svd(upside_down, nsvd::rank{1}); }, {"3×4", "(-4, 1)"});
     const auto empty = tensor<xt::xarray<float>>(0, 4);
     support::expect_error([&] { (void)nsvd::svd(empty, nsvd::rank{1}); }, {"W", "empty", "0×4"});
 }

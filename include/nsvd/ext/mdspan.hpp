@@ -30,16 +30,19 @@ concept mdspan_matrix = requires(const T& x) {
 
 }  // namespace detail
 
-/// Throws `nsvd::error` if the layout has no strides.
+/// Throws `nsvd::error` if the layout has no strides, or negative ones.
 template <detail::mdspan_matrix T>
 struct matrix_traits<T> {
     static strided_view<typename T::value_type> view(const T& x) {
         const auto rows = static_cast<index>(x.extent(0));
         const auto cols = static_cast<index>(x.extent(1));
         if constexpr (requires { x.stride(0); }) {
-            if (x.is_strided())
-                return {x.data_handle(), rows, cols, static_cast<index>(x.stride(0)),
-                        static_cast<index>(x.stride(1))};
+            if (x.is_strided()) {
+                const auto row_stride = static_cast<index>(x.stride(0));
+                const auto col_stride = static_cast<index>(x.stride(1));
+                detail::require_strides(rows, cols, row_stride, col_stride, "mdspan");
+                return {x.data_handle(), rows, cols, row_stride, col_stride};
+            }
         }
         throw error("mdspan: the layout of x, " + detail::shape_text(rows, cols) + ", has no strides");
     }

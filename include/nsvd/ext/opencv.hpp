@@ -27,8 +27,7 @@ inline constexpr int opencv_type = std::same_as<Scalar, double>  ? CV_64FC1
 
 /// The `m×n` numbers of `x` as scalars `Scalar`: `float` for CV_32FC1, `double` for CV_64FC1, `Eigen::half`
 /// for CV_16FC1. A view: `x`, or another matrix on its memory, must outlive it. Throws `nsvd::error` if `x`
-/// has another type, more than one channel, more than two dimensions, or rows that are no whole number of
-/// scalars apart.
+/// has another type, more than one channel or more than two dimensions.
 template <real_scalar Scalar>
 requires(!std::same_as<Scalar, Eigen::bfloat16>)
     [[nodiscard]] strided_view<Scalar> opencv_view(const cv::Mat& x) {
@@ -39,10 +38,6 @@ requires(!std::same_as<Scalar, Eigen::bfloat16>)
     if (x.type() != type)
         throw error("opencv_view: x, " + detail::shape_text(x.rows, x.cols) + ", is of type " +
                     cv::typeToString(x.type()) + ", not " + cv::typeToString(type));
-    if (x.step[0] % sizeof(Scalar) != 0)
-        throw error("opencv_view: rows of x, " + detail::shape_text(x.rows, x.cols) + ", are " +
-                    std::to_string(x.step[0]) + " bytes apart, no multiple of " +
-                    std::to_string(sizeof(Scalar)));
     return {reinterpret_cast<const Scalar*>(x.data), x.rows, x.cols,
             static_cast<index>(x.step[0] / sizeof(Scalar)), 1};
 }

@@ -8,6 +8,7 @@
 #include <Eigen/Core>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #if __has_include(<xtensor/containers/xtensor.hpp>)
 #include <xtensor/containers/xtensor.hpp>
@@ -17,10 +18,12 @@
 
 namespace nsvd::inline NSVD_ABI {
 
-/// `view` throws `nsvd::error` unless the expression has two dimensions; a negative stride (`xt::flip`) is
-/// refused where the matrix is read.
+/// Throws `nsvd::error` unless the expression has two dimensions and strides that are not negative, as those
+/// of `xt::flip` are.
 template <class T>
-requires real_scalar<typename T::value_type> && xt::is_xexpression<T>::value && requires(const T& x) {
+requires real_scalar<typename T::value_type> && xt::is_xexpression<T>::value &&
+    (xt::get_rank<T>::value == 2 || xt::get_rank<T>::value == SIZE_MAX) &&
+    requires(const T& x) {
     x.data() + x.data_offset();
     x.strides()[0];
 }
@@ -34,8 +37,12 @@ struct matrix_traits<T> {
             throw error("xtensor: x has " + std::to_string(shape.size()) + " dimensions (" + text +
                         "), a matrix has 2");
         }
-        return {x.data() + x.data_offset(), static_cast<index>(shape[0]), static_cast<index>(shape[1]),
-                static_cast<index>(x.strides()[0]), static_cast<index>(x.strides()[1])};
+        const auto rows = static_cast<index>(shape[0]);
+        const auto cols = static_cast<index>(shape[1]);
+        const auto row_stride = static_cast<index>(x.strides()[0]);
+        const auto col_stride = static_cast<index>(x.strides()[1]);
+        detail::require_strides(rows, cols, row_stride, col_stride, "xtensor");
+        return {x.data() + x.data_offset(), rows, cols, row_stride, col_stride};
     }
 };
 
