@@ -11,6 +11,7 @@
 #include <complex>
 #include <initializer_list>
 #include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -198,6 +199,45 @@ TEST_CASE("matrix: a strided view without a column stride is column-major", "[ma
     const Eigen::MatrixXd w = Eigen::MatrixXd::Random(5, 4);
     const nsvd::strided_view<double> view{w.data(), 5, 4};
     CHECK(nsvd::svd(view, nsvd::rank{3}).dense() == nsvd::svd(w, nsvd::rank{3}).dense());
+}
+
+TEST_CASE("matrix: columns that overlap", "[matrix]") {
+    const Eigen::VectorXd numbers = support::gaussian(9, 1, 5);
+    for (const nsvd::index col_stride : {0, 1, 2}) {
+        const nsvd::strided_view<double> view{numbers.data(), 5, 3, 1, col_stride};
+        Eigen::MatrixXd same(5, 3);
+        for (nsvd::index j = 0; j < 3; ++j)
+            same.col(j) = numbers.segment(j * col_stride, 5);
+        CHECK(nsvd::svd(view, nsvd::rank{2}).dense() == nsvd::svd(same, nsvd::rank{2}).dense());
+    }
+}
+
+TEST_CASE("matrix: numbers that follow each other", "[matrix]") {
+    const std::array<float, 6> numbers{1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F};
+    const std::vector<float> same(numbers.begin(), numbers.end());
+    const std::span<const float> view(same);
+    const Eigen::MatrixXd rows{{1.0, 2.0, 3.0}, {4.0, 5.0, 6.0}};
+    const Eigen::MatrixXd cols{{1.0, 3.0, 5.0}, {2.0, 4.0, 6.0}};
+    CHECK(nsvd::detail::read(nsvd::row_major(numbers, 2, 3)) == rows);
+    CHECK(nsvd::detail::read(nsvd::row_major(same, 2, 3)) == rows);
+    CHECK(nsvd::detail::read(nsvd::row_major(view, 2, 3)) == rows);
+    CHECK(nsvd::detail::read(nsvd::column_major(view, 2, 3)) == cols);
+    const nsvd::detail::scaled_source<float> source(nsvd::column_major(same, 2, 3), "x");
+    CHECK(source.values().data() == same.data());
+    nsvd::calibration<float> calib(3);
+    calib.update(nsvd::column_major(same, 3, 2));
+    CHECK(calib.gram() == rows.transpose() * rows);
+    CHECK(nsvd::row_major(std::vector<float>(), 0, 4).cols == 4);
+    for (const auto& [m, n] : {std::pair<nsvd::index, nsvd::index>(2, 4),
+                               {4, 2},
+                               {-2, -3},
+                               {0, 6},
+                               {6, 0},
+                               {nsvd::index{1} << 62, 6}}) {
+        const std::string shape = std::to_string(m) + "×" + std::to_string(n);
+        support::expect_error([&] { (void)nsvd::row_major(same, m, n); }, {"row_major", "6 numbers", shape});
+        support::expect_error([&] { (void)nsvd::column_major(same, m, n); }, {"column_major", shape});
+    }
 }
 
 TEST_CASE("matrix: a class derived from an Eigen matrix is one", "[matrix]") {

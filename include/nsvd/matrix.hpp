@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <limits>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -53,6 +55,52 @@ template <real_scalar Scalar>
 struct matrix_traits<strided_view<Scalar>> {
     static strided_view<Scalar> view(const strided_view<Scalar>& v) noexcept { return v; }
 };
+
+namespace detail {
+
+template <class Range>
+using span_scalar =
+    std::remove_cv_t<typename decltype(std::span(std::declval<const Range&>()))::element_type>;
+
+/// Throws unless there are rows·cols numbers.
+inline void require_count(std::size_t numbers, index rows, index cols, const char* where) {
+    const auto m = static_cast<std::size_t>(rows);
+    const auto n = static_cast<std::size_t>(cols);
+    // By division: the product can overflow.
+    if (rows < 0 || cols < 0 || (m == 0 ? numbers != 0 : numbers % m != 0 || numbers / m != n))
+        throw error(std::string(where) + ": " + std::to_string(numbers) + " numbers are no " +
+                    shape_text(rows, cols) + " matrix");
+}
+
+/// Throws if a stride that a library reports is negative: -1 would be taken for no stride.
+inline void require_strides(index rows, index cols, index row_stride, index col_stride, const char* where) {
+    if (row_stride < 0 || col_stride < 0)
+        throw error(std::string(where) + ": x, " + shape_text(rows, cols) + ", has strides (" +
+                    std::to_string(row_stride) + ", " + std::to_string(col_stride) +
+                    "), which must not be negative");
+}
+
+}  // namespace detail
+
+/// Numbers that follow each other (`std::vector`, `std::array`, `std::span`, …) as a `rows×cols` matrix, row
+/// after row. A view: nothing is copied, and the numbers must outlive it. Throws `nsvd::error` unless there
+/// are rows·cols of them.
+template <class Range>
+[[nodiscard]] strided_view<detail::span_scalar<Range>> row_major(const Range& numbers, index rows,
+                                                                 index cols) {
+    const std::span view(numbers);
+    detail::require_count(view.size(), rows, cols, "row_major");
+    return {view.data(), rows, cols, cols, 1};
+}
+
+/// The same, column after column.
+template <class Range>
+[[nodiscard]] strided_view<detail::span_scalar<Range>> column_major(const Range& numbers, index rows,
+                                                                    index cols) {
+    const std::span view(numbers);
+    detail::require_count(view.size(), rows, cols, "column_major");
+    return {view.data(), rows, cols, 1, rows};
+}
 
 namespace detail {
 
@@ -234,7 +282,8 @@ public:
             if constexpr (lasting && std::same_as<typename expression_type::Scalar, Scalar> &&
                           (expression_type::Flags & Eigen::DirectAccessBit) != 0 &&
                           !expression_type::IsRowMajor) {
-                if (expression.innerStride() == 1) {
+                // BLAS takes no columns that overlap, as those of a view with a column stride of 0 do.
+                if (expression.innerStride() == 1 && expression.outerStride() >= expression.rows()) {
                     // One pass over a large matrix: NaN propagates, Inf is the largest.
                     const auto largest =
                         static_cast<double>(expression.cwiseAbs().template maxCoeff<Eigen::PropagateNaN>());
