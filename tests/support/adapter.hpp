@@ -3,8 +3,8 @@
 #pragma once
 
 #include "catch.hpp"
-#include "solvers.hpp"
 
+#include <nsvd/extern_templates.hpp>
 #include <nsvd/nsvd.hpp>
 
 #include <Eigen/Core>
