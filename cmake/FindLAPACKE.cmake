@@ -110,11 +110,12 @@ int main() {
         set(LAPACKE_INTEGERS_AGREE FALSE)
     endif()
 
+    string(REPLACE ";" ", " libraries "${LAPACKE_LINK_LIBRARIES}")
     if(NOT LAPACKE_LINKS)
-        set(LAPACKE_FAILURE_REASON "A program with LAPACKE and CBLAS does not link with ${LAPACKE_LINK_LIBRARIES}.")
+        set(LAPACKE_FAILURE_REASON "A program with LAPACKE and CBLAS does not link with ${libraries}.")
     elseif(NOT LAPACKE_INTEGERS_AGREE)
         set(LAPACKE_FAILURE_REASON
-            "The integers of ${LAPACKE_LINK_LIBRARIES} are not as wide as lapack_int of ${LAPACKE_INCLUDE_DIR}/lapacke.h (NSVD_ILP64 is for libraries with 64-bit integers).")
+            "The integers of ${libraries} are not as wide as lapack_int of ${LAPACKE_INCLUDE_DIR}/lapacke.h (NSVD_ILP64 is for libraries with 64-bit integers).")
     endif()
 endif()
 
