@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The smallest program that compiles, links and runs what every way in must deliver: a calibration (products) and a
-// decomposition (factorizations), chosen for what they cost to compile.
+// The smallest program that compiles, links and runs what every way in must deliver: a calibration (products)
+// and a decomposition (factorizations), chosen for what they cost to compile.
 #include <nsvd/nsvd.hpp>
 
 #include <iostream>
