@@ -12,6 +12,9 @@ set(nsvd_extension_needs
     "torch         torch/torch.h torch/csrc/api/include"
     "xtensor       xtensor/xtensor.hpp")
 
+if(NOT NSVD_USE_LAPACK)
+    message(STATUS "Not verified, without lapacke.h: include/nsvd/detail/lapacke.hpp")
+endif()
 foreach(header IN LISTS nsvd_extensions)
     get_filename_component(name "${header}" NAME_WE)
     set(needs ${nsvd_extension_needs})
