@@ -31,12 +31,10 @@ using dense_out = std::type_identity_t<
     Eigen::Ref<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>, 0, Eigen::OuterStride<>>>;
 
 #if defined(NSVD_USE_LAPACK)
-/// The integer type of the CBLAS in use: OpenBLAS names its own, the reference interface takes `int`.
-#if defined(OPENBLAS_VERSION)
-using blas_int = blasint;
-#else
-using blas_int = int;
-#endif
+template <class Int>
+Int integer_of(void (*)(Int, double, double*, Int));
+/// The integer type of the CBLAS in use, for which every one has its own name.
+using blas_int = decltype(integer_of(&cblas_dscal));
 
 inline blas_int blas_size(Eigen::Index n) {
     return narrow<blas_int>(n, "a matrix dimension");

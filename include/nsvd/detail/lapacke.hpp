@@ -4,6 +4,7 @@
 /// large n. Each function returns LAPACK's `info`; matrices are column-major, lower triangles are referenced.
 #pragma once
 
+#include "blas.hpp"
 #include "narrow.hpp"
 
 #include <Eigen/Core>
@@ -14,6 +15,11 @@
 #include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail::lapack {
+
+static_assert(
+    sizeof(lapack_int) == sizeof(blas_int),
+    "lapacke.h and cblas.h differ in the width of their integers (LAPACK_ILP64 goes with a BLAS of 64-bit "
+    "integers)");
 
 inline lapack_int size(std::int64_t n, const char* what = "a matrix dimension") {
     return narrow<lapack_int>(n, what);

@@ -1,0 +1,41 @@
+# The extensions among the header verification (CMAKE_VERIFY_INTERFACE_HEADER_SETS): those whose library is found, each
+# in a target that has the library's include folder. A line a header: its name, what it includes of the library (or
+# "-"), and folders below the include path in which that lies.
+set(nsvd_extension_needs
+    "armadillo     armadillo"
+    "atomic_file   -"
+    "calibration_file nlohmann/json.hpp"
+    "gsl           gsl/gsl_matrix.h"
+    "mdspan        -"
+    "opencv        opencv2/core.hpp opencv4"
+    "safetensors   nlohmann/json.hpp"
+    "torch         torch/torch.h torch/csrc/api/include"
+    "xtensor       xtensor/xtensor.hpp")
+
+if(NOT NSVD_USE_LAPACK)
+    message(STATUS "Not verified, without lapacke.h: include/nsvd/detail/lapacke.hpp")
+endif()
+foreach(header IN LISTS nsvd_extensions)
+    get_filename_component(name "${header}" NAME_WE)
+    set(needs ${nsvd_extension_needs})
+    list(FILTER needs INCLUDE REGEX "^${name} ")
+    if(NOT needs)
+        message(FATAL_ERROR "${header}: cmake/VerifyExtensions.cmake does not say what it needs")
+    endif()
+    string(REGEX REPLACE " +" ";" needs "${needs}")
+    list(POP_FRONT needs name library)
+    set(folder)
+    if(NOT library STREQUAL "-")
+        find_path(NSVD_VERIFY_${name} "${library}" PATH_SUFFIXES ${needs})
+        mark_as_advanced(NSVD_VERIFY_${name})
+        set(folder ${NSVD_VERIFY_${name}})
+        if(NOT folder)
+            message(STATUS "Not verified, without ${library}: ${header}")
+            continue()
+        endif()
+    endif()
+    add_library(nsvd_${name} INTERFACE)
+    target_sources(nsvd_${name} INTERFACE FILE_SET HEADERS BASE_DIRS include FILES ${header})
+    target_include_directories(nsvd_${name} SYSTEM INTERFACE ${folder})
+    target_link_libraries(nsvd_${name} INTERFACE nsvd)
+endforeach()
