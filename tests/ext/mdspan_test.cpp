@@ -20,8 +20,15 @@
 
 namespace {
 
-/// As much of the interface of std::mdspan as an adapter may use, with any mapping of indices.
-template <class Element, std::size_t Rank, class Reference = Element&>
+/// A mapping of indices with strides, and one without.
+struct strided {
+    std::array<int, 2> strides{};
+    [[nodiscard]] int stride(std::size_t i) const { return strides[i]; }
+};
+struct tiled {};
+
+/// As much of the interface of std::mdspan as an adapter may use.
+template <class Element, std::size_t Rank, class Mapping = strided, class Reference = Element&>
 class view {
 public:
     using element_type = Element;
@@ -29,34 +36,34 @@ public:
     using reference = Reference;
     using data_handle_type = Element*;
     using extents_type = std::array<int, Rank>;
-    using mapping_type = std::array<int, Rank>;
-    using index_type = int;
+    using mapping_type = Mapping;
 
-    view(Element* data, extents_type extents, mapping_type strides, bool strided = true)
-        : data_(data), extents_(extents), strides_(strides), strided_(strided) {}
+    view(Element* data, extents_type extents, Mapping mapping, bool is_strided = true)
+        : data_(data), extents_(extents), mapping_(mapping), is_strided_(is_strided) {}
     static constexpr std::size_t rank() noexcept { return Rank; }
-    [[nodiscard]] index_type extent(std::size_t i) const { return extents_[i]; }
-    [[nodiscard]] index_type stride(std::size_t i) const { return strides_[i]; }
-    [[nodiscard]] bool is_strided() const { return strided_; }
+    [[nodiscard]] int extent(std::size_t i) const { return extents_[i]; }
+    [[nodiscard]] int stride(std::size_t i) const { return mapping_.stride(i); }
+    [[nodiscard]] bool is_strided() const { return is_strided_; }
+    [[nodiscard]] const Mapping& mapping() const { return mapping_; }
     [[nodiscard]] const data_handle_type& data_handle() const { return data_; }
 
 private:
     Element* data_;
     extents_type extents_;
-    mapping_type strides_;
-    bool strided_;
+    Mapping mapping_;
+    bool is_strided_;
 };
 
 static_assert(nsvd::matrix<view<float, 2>> && nsvd::matrix<view<const double, 2>>);
 static_assert(!nsvd::matrix<view<float, 1>> && !nsvd::matrix<view<float, 3>> && !nsvd::matrix<view<int, 2>>);
-static_assert(!nsvd::matrix<view<float, 2, float>>, "an accessor that computes");
+static_assert(!nsvd::matrix<view<float, 2, strided, float>>, "an accessor that computes");
 
 const Eigen::MatrixXd numbers = support::gaussian(12, 8, 3);
 const Eigen::MatrixXf single = numbers.cast<float>();
 
 /// The same for the mdspans of a library. In C++20 they have no common syntax for an element.
 template <class Right, class Left, class Strided>
-void check_library(const Right& right, const Left& left, const Strided& strided) {
+[[maybe_unused]] void check_library(const Right& right, const Left& left, const Strided& odd) {
     const auto elements = [](const auto& x) {
         return [&x](auto i, auto j) {
             return x.accessor().access(x.data_handle(), static_cast<std::size_t>(x.mapping()(i, j)));
@@ -64,7 +71,7 @@ void check_library(const Right& right, const Left& left, const Strided& strided)
     };
     support::check_adapter(right, 12, 8, right.data_handle(), false, elements(right));
     support::check_adapter(left, 12, 8, left.data_handle(), true, elements(left));
-    support::check_adapter(strided, 4, 3, strided.data_handle(), false, elements(strided));
+    support::check_adapter(odd, 4, 3, odd.data_handle(), false, elements(odd));
     support::check_decompositions(right);
 }
 
@@ -77,17 +84,18 @@ TEST_CASE("mdspan: any class with its interface", "[mdspan]") {
     const float* const data = single.data();
     for (const int rows : {12, 8}) {
         const int cols = 96 / rows;
-        support::check_adapter(view<const float, 2>(data, {rows, cols}, {1, rows}), rows, cols, data, true,
-                               at(0, 1, rows));
-        support::check_adapter(view<const float, 2>(data, {rows, cols}, {cols, 1}), rows, cols, data, false,
-                               at(0, cols, 1));
+        support::check_adapter(view<const float, 2>(data, {rows, cols}, strided{{1, rows}}), rows, cols, data,
+                               true, at(0, 1, rows));
+        support::check_adapter(view<const float, 2>(data, {rows, cols}, strided{{cols, 1}}), rows, cols, data,
+                               false, at(0, cols, 1));
     }
-    support::check_adapter(view<const float, 2>(data + 5, {4, 3}, {1, 12}), 4, 3, data + 5, true,
+    support::check_adapter(view<const float, 2>(data + 5, {4, 3}, strided{{1, 12}}), 4, 3, data + 5, true,
                            at(5, 1, 12));
-    support::check_adapter(view<const float, 2>(data + 1, {4, 3}, {2, 24}), 4, 3, data + 1, false,
+    support::check_adapter(view<const float, 2>(data + 1, {4, 3}, strided{{2, 24}}), 4, 3, data + 1, false,
                            at(1, 2, 24));
-    support::check_adapter(view<const float, 2>(data, {3, 4}, {0, 2}), 3, 4, data, false, at(0, 0, 2));
-    support::check_decompositions(view<const float, 2>(data, {12, 8}, {8, 1}));
+    support::check_adapter(view<const float, 2>(data, {3, 4}, strided{{0, 2}}), 3, 4, data, false,
+                           at(0, 0, 2));
+    support::check_decompositions(view<const float, 2>(data, {12, 8}, strided{{8, 1}}));
 }
 
 #if defined(__cpp_lib_mdspan)
@@ -114,17 +122,27 @@ TEST_CASE("mdspan: misuse", "[mdspan]") {
     const float* const data = single.data();
     support::expect_error(
         [&] {
-            (void)nsvd::svd(view<const float, 2>(data, {4, 3}, {1, 4}, false), nsvd::rank{1});
+            (void)nsvd::svd(view<const float, 2>(data, {4, 3}, strided{{1, 4}}, false), nsvd::rank{1});
         },
         {"4×3", "no strides"});
     support::expect_error(
+        [&] {
+            (void)nsvd::svd(view<const float, 2, tiled>(data, {4, 3}, tiled{}, false), nsvd::rank{1});
+        },
+        {"4×3", "no strides"});
+    support::expect_error(
+        [&] {
+            (void)nsvd::svd(view<const float, 2>(data + 3, {4, 3}, strided{{3, -1}}), nsvd::rank{1});
+        },
+        {"4×3", "(3, -1)", "negative"});
+    support::expect_error(
         [] {
-            (void)nsvd::svd(view<const float, 2>(nullptr, {4, 3}, {1, 4}), nsvd::rank{1});
+            (void)nsvd::svd(view<const float, 2>(nullptr, {4, 3}, strided{{1, 4}}), nsvd::rank{1});
         },
         {"4×3", "null"});
     support::expect_error(
         [&] {
-            (void)nsvd::svd(view<const float, 2>(data, {0, 3}, {1, 0}), nsvd::rank{1});
+            (void)nsvd::svd(view<const float, 2>(data, {0, 3}, strided{{1, 0}}), nsvd::rank{1});
         },
         {"W", "empty", "0×3"});
 }

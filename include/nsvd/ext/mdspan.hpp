@@ -36,7 +36,7 @@ struct matrix_traits<T> {
     static strided_view<typename T::value_type> view(const T& x) {
         const auto rows = static_cast<index>(x.extent(0));
         const auto cols = static_cast<index>(x.extent(1));
-        if constexpr (requires { x.stride(0); }) {
+        if constexpr (requires { x.mapping().stride(0); }) {
             if (x.is_strided()) {
                 const auto row_stride = static_cast<index>(x.stride(0));
                 const auto col_stride = static_cast<index>(x.stride(1));
