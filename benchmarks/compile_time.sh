@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # What it costs to include nsvd: seconds of compiler time over <Eigen/Dense> (medians of three) and the compiler's
-# memory, for both backends. Usage: benchmarks/compile_time.sh [compiler]
+# memory, for both backends. Usage: benchmarks/compile_time.sh [--check] [compiler]
+# With --check it fails where the umbrella header takes more than 2 s, a call of `nested` on float more than 6 s or
+# 700 MB; seconds of a machine on which <Eigen/Dense> alone takes 0.75 s, and in proportion on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+check=
+if [ "${1-}" = --check ]; then
+    check=1
+    shift
+fi
 compiler=${1:-g++}
 eigen=$(pkg-config --cflags eigen3 2>/dev/null || echo -I/usr/include/eigen3)
 scratch=$(mktemp -d)
@@ -37,18 +44,30 @@ PYTHON
 read -r base memory <<<"$(cost eigen)"
 printf '%-42s %6.2f s  %5d MB\n' '#include <Eigen/Dense>' "$base" "$memory"
 row() { # label, file, flags…
-    local label=$1 seconds memory
+    local label=$1 seconds
     shift
     read -r seconds memory <<<"$(cost "$@")"
     printf '%-42s %6.2f s  %5d MB\n' "$label" "$(awk "BEGIN { print $seconds - $base }")" "$memory"
+    over=$(awk "BEGIN { print ($seconds - $base) * 0.75 / $base }")
+}
+failed=0
+within() { # label, seconds: of the row before
+    [ -n "$check" ] || return 0
+    if awk "BEGIN { exit !($over > $2 || $memory > 700) }"; then
+        echo "   $1: more than $2 s or 700 MB"
+        failed=1
+    fi
 }
 for backend in lapack eigen; do
     flags=()
     [ $backend = lapack ] && flags=(-DNSVD_USE_LAPACK)
     echo "-- $backend backend"
     row '+ <nsvd/nsvd.hpp>' include "${flags[@]}"
+    within 'the umbrella header' 2
     row '+ a call of nested on float' call "${flags[@]}"
+    within 'a call of nested' 6
     row '  the same with NSVD_EXTERN_TEMPLATES' call "${flags[@]}" -DNSVD_EXTERN_TEMPLATES
     row '  <nsvd/instantiate.hpp>, once a program' instantiate "${flags[@]}" -DNSVD_EXTERN_TEMPLATES
 done
 "$compiler" --version | head -n 1
+exit $failed

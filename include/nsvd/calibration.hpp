@@ -3,6 +3,7 @@
 #pragma once
 
 #include "detail/blas.hpp"
+#include "detail/dense_span.hpp"
 #include "matrix.hpp"
 
 #include <Eigen/Core>
@@ -12,9 +13,11 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace nsvd::inline NSVD_ABI {
 
@@ -83,11 +86,8 @@ public:
         if (features < 1)
             throw error("calibration: features = " + std::to_string(features) + " must be at least 1");
         state_.about = about;
-        mean_.setZero(features);
-        state_.gram.setZero(features, features);
-        state_.sum.setZero(features);
-        state_.sum_abs.setZero(features);
-        state_.max_abs.setZero(features);
+        state_.gram = detail::zeros<double>(features, features);
+        mean_ = state_.sum = state_.sum_abs = state_.max_abs = detail::zeros<double>(features, 1);
     }
 
     /// Takes over stored statistics; throws `nsvd::error` if they can't be those of any inputs (shapes,
@@ -150,7 +150,7 @@ public:
     /// The Gram matrix `C = Σ w x xᵀ`, full symmetric `n×n`; the plain sum, not divided by the tokens. A
     /// copy.
     [[nodiscard]] Eigen::MatrixXd gram() const {
-        Eigen::MatrixXd c = state_.gram.template selfadjointView<Eigen::Lower>();
+        Eigen::MatrixXd c = full_gram();
         if (about() == moments::central) add_product(c, root_of(mean()), root_of(mean()));
         return c;
     }
@@ -158,7 +158,7 @@ public:
     /// moments, from which it can't be had without loss.
     [[nodiscard]] Eigen::MatrixXd central_gram() const {
         require_central("central_gram");
-        return state_.gram.template selfadjointView<Eigen::Lower>();
+        return full_gram();
     }
     /// Whether the tokens came in pairs.
     [[nodiscard]] bool has_cross() const noexcept { return state_.tokens > 0 && state_.cross.size() > 0; }
@@ -186,8 +186,13 @@ public:
     [[nodiscard]] Eigen::VectorXd mean_abs() const { return average(state_.sum_abs); }
     /// Mean square of each channel; 0 where no token was seen.
     [[nodiscard]] Eigen::VectorXd mean_square() const {
-        Eigen::VectorXd squares = average(state_.gram.diagonal());
-        if (about() == moments::central) squares += mean().cwiseAbs2();
+        Eigen::VectorXd squares(features());
+        for (index i = 0; i < features(); ++i)
+            squares(i) = state_.gram(i, i);
+        squares = average(squares);
+        if (about() == moments::central)
+            for (index i = 0; i < features(); ++i)
+                squares(i) += state_.sum(i) / state_.weight * (state_.sum(i) / state_.weight);
         return squares;
     }
     /// Largest absolute value of each channel.
@@ -201,16 +206,29 @@ private:
     static constexpr index block = 512;
 
     [[nodiscard]] Eigen::VectorXd average(const Eigen::VectorXd& sum) const {
-        return state_.weight > 0.0 ? Eigen::VectorXd(sum / state_.weight) : Eigen::VectorXd::Zero(sum.size());
+        Eigen::VectorXd result = sum;
+        for (double& value : result)
+            value = state_.weight > 0.0 ? value / state_.weight : 0.0;
+        return result;
     }
-
     [[nodiscard]] Eigen::VectorXd root_of(const Eigen::VectorXd& mean) const {
-        return std::sqrt(state_.weight) * mean;
+        return times(std::sqrt(state_.weight), mean);
+    }
+    [[nodiscard]] static Eigen::VectorXd times(double factor, const Eigen::VectorXd& x) {
+        Eigen::VectorXd result = detail::zeros<double>(x.size(), 1);
+        detail::add_multiple<double>(result, factor, x);
+        return result;
+    }
+    /// Both triangles.
+    [[nodiscard]] Eigen::MatrixXd full_gram() const {
+        Eigen::MatrixXd c = state_.gram;
+        detail::mirror_lower<double>(c);
+        return c;
     }
     /// `C ← C + u vᵀ`, to the bit the same in both triangles for u = v.
     static void add_product(Eigen::MatrixXd& c, const Eigen::VectorXd& u, const Eigen::VectorXd& v) {
         for (index j = 0; j < c.cols(); ++j)
-            c.col(j) += u * v(j);
+            detail::add_multiple<double>(detail::dense_span<double>(c).middleCols(j, 1), v(j), u);
     }
     void require_central(const char* what) const {
         if (about() != moments::central)
@@ -244,14 +262,22 @@ private:
     void add(const X& x, const Weight& weight);
     template <matrix A, matrix B, class Weight>
     void add_pairs(const A& a, const B& b, const Weight& weight);
+    /// Token t in double.
+    template <class Expression>
+    static void copy_column(const Expression& x, index t, double* to) {
+        Eigen::Map<Eigen::VectorXd>(to, x.rows()) = x.col(t).template cast<double>();
+    }
     template <class Weight, class Read>
     void add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read);
     void set_pairs(bool pairs);
-    void centre(Eigen::MatrixXd& b, Eigen::MatrixXd& a, const Eigen::VectorXd& weights, double weight_before);
-    [[nodiscard]] static Eigen::VectorXd take_off_mean(Eigen::MatrixXd& x, const Eigen::VectorXd& weights);
-    static void move_mean(Eigen::VectorXd& mean, Eigen::MatrixXd& x, const Eigen::VectorXd& other,
+    void add_absolute_values(double w, const double* x);
+    [[nodiscard]] index centre(detail::dense_span<double> b, detail::dense_span<double> a,
+                               const std::vector<double>& weights, double weight_before);
+    [[nodiscard]] static Eigen::VectorXd take_off_mean(detail::dense_span<double> x,
+                                                       const std::vector<double>& weights);
+    static void move_mean(Eigen::VectorXd& mean, double* column, const Eigen::VectorXd& other,
                           double weight_before, double weight);
-    void add_pair_moments(const Eigen::MatrixXd& b, Eigen::MatrixXd& a);
+    void add_pair_moments(detail::dense_ref<double> b, detail::dense_out<double> a);
 
     calibration_state state_;
     // Central moments keep the means themselves: that of a constant channel is then that constant to the bit,
@@ -289,7 +315,7 @@ void calibration<Scalar>::add(const X& x, const Weight& weight) {
     detail::with_expression(x, [&](const auto& b) {
         check(b, weight, "x");
         add_blocks(b.cols(), weight, false,
-                   [&](index t, auto&& column, auto&&) { column = b.col(t).template cast<double>(); });
+                   [&](index t, double* column, double*) { copy_column(b, t, column); });
     });
 }
 
@@ -305,9 +331,9 @@ void calibration<Scalar>::add_pairs(const A& original, const B& compressed, cons
         detail::with_expression(compressed, [&](const auto& b) {
             check(a, weight, "a");
             check(b, weight, "b");
-            add_blocks(b.cols(), weight, true, [&](index t, auto&& column, auto&& partner) {
-                column = b.col(t).template cast<double>();
-                partner = a.col(t).template cast<double>();
+            add_blocks(b.cols(), weight, true, [&](index t, double* column, double* partner) {
+                copy_column(b, t, column);
+                copy_column(a, t, partner);
             });
         });
     });
@@ -322,9 +348,8 @@ void calibration<Scalar>::set_pairs(bool pairs) {
                            : "x without a partner, but tokens before came in pairs: call update(a, b)"));
     if (pairs == (state_.cross.size() > 0)) return;
     const index size = pairs ? features() : 0;
-    state_.cross.setZero(size, size);
-    state_.sum_original.setZero(size);
-    mean_original_.setZero(size);
+    state_.cross = detail::zeros<double>(size, size);
+    mean_original_ = state_.sum_original = detail::zeros<double>(size, 1);
 }
 
 /// `read(t, column, partner)` writes token t, and its partner in A if there are pairs.
@@ -333,109 +358,140 @@ template <class Weight, class Read>
 void calibration<Scalar>::add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read) {
     set_pairs(pairs);
     const bool central = about() == moments::central;
-    Eigen::MatrixXd b(features(), std::min<index>(block, tokens));
-    Eigen::MatrixXd a(pairs ? features() : 0, b.cols());
-    Eigen::VectorXd weights(b.cols());
+    const index n = features();
+    // One column more than tokens: that of the distance of two means.
+    Eigen::MatrixXd b_memory(n, std::min<index>(block, tokens) + 1);
+    Eigen::MatrixXd a_memory(pairs ? n : 0, b_memory.cols());
+    const detail::dense_span<double> b(b_memory);
+    const detail::dense_span<double> a(a_memory);
+    std::vector<double> weights;
     for (index first = 0; first < tokens; first += block) {
         const double weight_before = state_.weight;
         index count = 0;
-        b.resize(Eigen::NoChange, std::min<index>(block, tokens - first));
-        a.resize(Eigen::NoChange, b.cols());
-        for (index t = first; t < first + b.cols(); ++t) {
+        weights.clear();
+        for (index t = first; t < std::min<index>(first + block, tokens); ++t) {
             const double w = weight(t);
             if (w == 0.0) continue;
-            auto column = b.col(count);
-            auto partner = a.col(count);
-            read(t, column, partner);
-            state_.sum_abs += w * column.cwiseAbs();
-            state_.max_abs = state_.max_abs.cwiseMax(column.cwiseAbs());
+            const detail::dense_span<double> column = b.middleCols(count, 1);
+            const detail::dense_span<double> partner = a.middleCols(count, 1);
+            read(t, column.data(), partner.data());
+            add_absolute_values(w, column.data());
             state_.tokens += 1;
             state_.weight += w;
-            weights(count++) = w;
+            weights.push_back(w);
+            ++count;
             if (central) continue;
-            state_.sum += w * column;
-            if (pairs) state_.sum_original += w * partner;
+            detail::add_multiple<double>(state_.sum, w, column);
+            if (pairs) detail::add_multiple<double>(state_.sum_original, w, partner);
             if (w == 1.0) continue;
-            column *= std::sqrt(w);
-            partner *= std::sqrt(w);
+            const double root = std::sqrt(w);
+            detail::assign_scaled<double, double>(column, column, &root);
+            detail::assign_scaled<double, double>(partner, partner, &root);
         }
         if (count == 0) continue;
-        b.conservativeResize(Eigen::NoChange, count);
-        a.conservativeResize(Eigen::NoChange, count);
-        if (central) centre(b, a, weights.head(count), weight_before);
+        if (central) count = centre(b, a, weights, weight_before);
         if (pairs)
-            add_pair_moments(b, a);
+            add_pair_moments(b.leftCols(count), a.leftCols(count));
         else
-            detail::add_gram_lower<double>(state_.gram, b, detail::op::none);
+            detail::add_gram_lower<double>(state_.gram, b.leftCols(count), detail::op::none);
+    }
+}
+
+/// Of one token.
+template <real_scalar Scalar>
+void calibration<Scalar>::add_absolute_values(double w, const double* x) {
+    double* const sums = state_.sum_abs.data();
+    double* const largest = state_.max_abs.data();
+    for (index i = 0; i < features(); ++i) {
+        const double size = std::abs(x[i]);
+        sums[i] += w * size;
+        largest[i] = std::max(largest[i], size);
     }
 }
 
 /// Replaces tokens by `√w (x − x̄)` for their own mean x̄, which is returned.
 template <real_scalar Scalar>
-Eigen::VectorXd calibration<Scalar>::take_off_mean(Eigen::MatrixXd& x, const Eigen::VectorXd& weights) {
+Eigen::VectorXd calibration<Scalar>::take_off_mean(detail::dense_span<double> x,
+                                                   const std::vector<double>& weights) {
     // Off the heaviest token first: its distance from the mean is at most √512 deviations, so no digit is
     // lost where the mean is large against them, and constant channels leave zeros.
-    index heaviest = 0;
-    weights.maxCoeff(&heaviest);
-    const Eigen::VectorXd first = x.col(heaviest);
-    x.colwise() -= first;
-    const Eigen::VectorXd rest = x * (weights / weights.sum());
-    x.colwise() -= rest;
-    x *= weights.cwiseSqrt().asDiagonal();
-    return first + rest;
+    const auto heaviest = std::max_element(weights.begin(), weights.end()) - weights.begin();
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    Eigen::VectorXd mean(x.rows());
+    detail::assign<double, double>(mean, x.middleCols(heaviest, 1));
+    Eigen::VectorXd rest = detail::zeros<double>(x.rows(), 1);
+    for (index t = 0; t < x.cols(); ++t) {
+        const detail::dense_span<double> token = x.middleCols(t, 1);
+        detail::add_multiple<double>(token, -1.0, mean);
+        detail::add_multiple<double>(rest, weights[static_cast<std::size_t>(t)] / sum, token);
+    }
+    for (index t = 0; t < x.cols(); ++t) {
+        const detail::dense_span<double> token = x.middleCols(t, 1);
+        const double root = std::sqrt(weights[static_cast<std::size_t>(t)]);
+        detail::add_multiple<double>(token, -1.0, rest);
+        detail::assign_scaled<double, double>(token, token, &root);
+    }
+    detail::add_multiple<double>(mean, 1.0, rest);
+    return mean;
 }
 
-/// Appends to `x` the column that accounts for the distance of two means, `√(w₁ w₂ / (w₁ + w₂)) (x̄₂ − x̄₁)`,
-/// and replaces `mean` = x̄₁ by the mean of all.
+/// Writes the column that accounts for the distance of two means, `√(w₁ w₂ / (w₁ + w₂)) (x̄₂ − x̄₁)`, and
+/// replaces `mean` = x̄₁ by the mean of all.
 template <real_scalar Scalar>
-void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, Eigen::MatrixXd& x, const Eigen::VectorXd& other,
+void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, double* column, const Eigen::VectorXd& other,
                                     double weight_before, double weight) {
     const double share = weight / (weight_before + weight);
-    Eigen::VectorXd distance = other - mean;
-    const Eigen::VectorXd noise =
-        4.0 * std::numeric_limits<double>::epsilon() * mean.cwiseAbs().cwiseMax(other.cwiseAbs());
-    mean = weight_before > 0.0 ? Eigen::VectorXd(mean + share * distance) : other;
-    // A mean that comes from a file is a rounded quotient: what that makes of a constant channel is dropped.
-    distance = (distance.array().abs() > noise.array()).select(distance, 0.0);
-    x.conservativeResize(Eigen::NoChange, x.cols() + 1);
-    x.rightCols(1) = std::sqrt(weight_before * share) * distance;
+    const double root = std::sqrt(weight_before * share);
+    for (index i = 0; i < mean.size(); ++i) {
+        const double distance = other(i) - mean(i);
+        // A mean that comes from a file is a rounded quotient: what that makes of a constant channel is
+        // dropped.
+        const double noise =
+            4.0 * std::numeric_limits<double>::epsilon() * std::max(std::abs(mean(i)), std::abs(other(i)));
+        column[i] = std::abs(distance) > noise ? root * distance : 0.0;
+        mean(i) = weight_before > 0.0 ? mean(i) + share * distance : other(i);
+    }
 }
 
 /// Makes of a block what its central moments, and those about the distance of its mean from that of the
-/// tokens before, are products of (Chan, Golub and LeVeque).
+/// tokens before, are products of (Chan, Golub and LeVeque). Returns its columns, one more than tokens.
 template <real_scalar Scalar>
-void calibration<Scalar>::centre(Eigen::MatrixXd& b, Eigen::MatrixXd& a, const Eigen::VectorXd& weights,
-                                 double weight_before) {
-    const double weight = weights.sum();
-    const Eigen::VectorXd mean = take_off_mean(b, weights);
-    move_mean(mean_, b, mean, weight_before, weight);
-    state_.sum = state_.weight * mean_;
-    if (a.rows() == 0) return;
-    const Eigen::VectorXd mean_original = take_off_mean(a, weights);
-    move_mean(mean_original_, a, mean_original, weight_before, weight);
-    state_.sum_original = state_.weight * mean_original_;
+index calibration<Scalar>::centre(detail::dense_span<double> b, detail::dense_span<double> a,
+                                  const std::vector<double>& weights, double weight_before) {
+    const auto count = static_cast<index>(weights.size());
+    const double weight = std::accumulate(weights.begin(), weights.end(), 0.0);
+    const auto centred = [&](detail::dense_span<double> x, Eigen::VectorXd& mean, Eigen::VectorXd& sum) {
+        const Eigen::VectorXd of_block = take_off_mean(x.leftCols(count), weights);
+        move_mean(mean, x.col(count), of_block, weight_before, weight);
+        sum = times(state_.weight, mean);
+    };
+    centred(b, mean_, state_.sum);
+    if (a.rows() > 0) centred(a, mean_original_, state_.sum_original);
+    return count + 1;
 }
 
 /// Adds `B Bᵀ` and `A Bᵀ = B Bᵀ + (A − B) Bᵀ`; overwrites A. The same numbers are added to both, so that for
 /// A = B they are the same to the bit.
 template <real_scalar Scalar>
-void calibration<Scalar>::add_pair_moments(const Eigen::MatrixXd& b, Eigen::MatrixXd& a) {
+void calibration<Scalar>::add_pair_moments(detail::dense_ref<double> b, detail::dense_out<double> a) {
     constexpr index panel = 256;
     const index n = features();
+    const detail::dense_span<double> gram(state_.gram);
+    const detail::dense_span<double> cross(state_.cross);
     for (index first = 0; first < n; first += panel) {
         const index width = std::min(panel, n - first);
         const index below = n - first - width;
-        Eigen::MatrixXd part(width + below, width);
+        Eigen::MatrixXd memory(width + below, width);
+        const detail::dense_span<double> part(memory);
         detail::multiply_into<double>(part, b.bottomRows(width + below), detail::op::none,
                                       b.middleRows(first, width), detail::op::transpose);
-        const Eigen::MatrixXd square =
-            Eigen::MatrixXd(part.topRows(width)).template selfadjointView<Eigen::Lower>();
-        part.topRows(width) = square;
-        state_.gram.block(first, first, width + below, width) += part;
-        state_.cross.block(first, first, width + below, width) += part;
-        state_.cross.block(first, first + width, width, below) += part.bottomRows(below).transpose();
+        detail::mirror_lower<double>(part.topRows(width));
+        detail::add_multiple<double>(gram.block(first, first, width + below, width), 1.0, part);
+        detail::add_multiple<double>(cross.block(first, first, width + below, width), 1.0, part);
+        detail::add_multiple<double>(cross.block(first, first + width, width, below), 1.0,
+                                     detail::transposed<double>(part.bottomRows(below)));
     }
-    a -= b;
+    detail::add_multiple<double>(a, -1.0, b);
     detail::multiply_into<double>(state_.cross, a, detail::op::none, b, detail::op::transpose,
                                   detail::into::add);
 }
@@ -454,27 +510,32 @@ void calibration<Scalar>::merge(const calibration<Other>& other) {
     set_pairs(other.has_cross());
     const double before = state_.weight;
     const double added = o.weight;
-    state_.gram.template triangularView<Eigen::Lower>() += o.gram;
-    state_.sum_abs += o.sum_abs;
-    state_.max_abs = state_.max_abs.cwiseMax(o.max_abs);
+    const auto add = [](auto& to, const auto& from) { detail::add_multiple<double>(to, 1.0, from); };
+    // Only the lower triangle is read, of either.
+    for (index j = 0; j < features(); ++j)
+        for (index i = j; i < features(); ++i)
+            state_.gram(i, j) += o.gram(i, j);
+    add(state_.sum_abs, o.sum_abs);
+    for (index i = 0; i < features(); ++i)
+        state_.max_abs(i) = std::max(state_.max_abs(i), o.max_abs(i));
     state_.tokens += o.tokens;
     state_.weight += added;
-    if (has_cross()) state_.cross += o.cross;
+    if (has_cross()) add(state_.cross, o.cross);
     if (about() == moments::raw) {
-        state_.sum += o.sum;
-        if (has_cross()) state_.sum_original += o.sum_original;
+        add(state_.sum, o.sum);
+        if (has_cross()) add(state_.sum_original, o.sum_original);
         return;
     }
-    Eigen::MatrixXd b(features(), 0);
-    move_mean(mean_, b, other.mean_, before, added);
-    state_.sum = state_.weight * mean_;
+    Eigen::VectorXd b(features());
+    move_mean(mean_, b.data(), other.mean_, before, added);
+    state_.sum = times(state_.weight, mean_);
     if (!has_cross()) {
         detail::add_gram_lower<double>(state_.gram, b, detail::op::none);
         return;
     }
-    Eigen::MatrixXd a(features(), 0);
-    move_mean(mean_original_, a, other.mean_original_, before, added);
-    state_.sum_original = state_.weight * mean_original_;
+    Eigen::VectorXd a(features());
+    move_mean(mean_original_, a.data(), other.mean_original_, before, added);
+    state_.sum_original = times(state_.weight, mean_original_);
     add_pair_moments(b, a);
 }
 
@@ -493,10 +554,10 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
              detail::shape_text(index{state_.cross.rows()}, index{state_.cross.cols()}) + ", " +
              std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
              " features)");
-    const Eigen::MatrixXd gram = state_.gram.template selfadjointView<Eigen::Lower>();
-    if (!gram.allFinite() || !state_.cross.allFinite() || !state_.sum_original.allFinite() ||
-        !state_.sum.allFinite() || !state_.sum_abs.allFinite() || !state_.max_abs.allFinite() ||
-        !std::isfinite(state_.weight))
+    const Eigen::MatrixXd gram = full_gram();
+    const auto finite = [](const auto& x) { return std::isfinite(detail::largest_entry<double>(x)); };
+    if (!finite(gram) || !finite(state_.cross) || !finite(state_.sum_original) || !finite(state_.sum) ||
+        !finite(state_.sum_abs) || !finite(state_.max_abs) || !std::isfinite(state_.weight))
         fail("an entry is not finite");
     if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "accuracy.hpp"
+#include "detail/dense_span.hpp"
+#include "detail/scaled_source.hpp"
 #include "interpolative.hpp"
 #include "low_rank.hpp"
 #include "metric.hpp"
@@ -15,6 +17,7 @@
 #include <Eigen/Core>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <concepts>
@@ -123,10 +126,10 @@ private:
 template <class Scalar>
 stage_operand projection_builder<Scalar>::operand(const metric& m) const {
     stage_operand a;
-    a.values = m.is_identity() ? Eigen::MatrixXd(w_.values().template cast<double>())
-                               : m.factor().apply_right(w_.values());
+    a.values = converted<double, Scalar>(w_.values());
+    if (!m.is_identity()) a.values = m.factor().apply_right(a.values);
     a.exponent = normalize(a.values);
-    a.whole = a.values.norm();
+    a.whole = std::sqrt(squared_norm<double>(a.values));
     a.floor = rounding_floor(a.values.rows(), w_.values().cols(), a.whole);
     project_out_in_double<Scalar>(a.values, basis_);
     return a;
@@ -136,15 +139,13 @@ template <class Scalar>
 void projection_builder<Scalar>::grow(dense_matrix<Scalar> directions) {
     const index before = given();
     const index count = directions.cols();
-    if (before == 0) {
+    if (before == 0)
         basis_ = std::move(directions);
-    } else {
-        basis_.conservativeResize(Eigen::NoChange, before + count);
-        basis_.rightCols(count) = directions;
-    }
+    else
+        assign<Scalar, Scalar>(append_columns<Scalar>(basis_, count), directions);
     right_.conservativeResize(given(), Eigen::NoChange);
-    multiply_into<Scalar>(right_.bottomRows(count).transpose(), w_.values(), op::transpose,
-                          basis_.rightCols(count), op::none);
+    multiply_into<Scalar>(transposed_span(right_).rightCols(count), w_.values(), op::transpose,
+                          dense_ref<Scalar>(basis_).rightCols(count), op::none);
 }
 
 /// Adds orthonormal directions to `Q`. They are orthogonal to it in exact arithmetic; where the residual was
@@ -156,7 +157,7 @@ void projection_builder<Scalar>::append(Matrix directions, precision orthonormal
         if constexpr (std::same_as<Matrix, dense_matrix<Scalar>>)
             grow(std::move(directions));
         else
-            grow(directions.template cast<Scalar>());
+            grow(converted<Scalar, typename Matrix::Scalar>(directions));
         return;
     }
     Eigen::MatrixXd precise;
@@ -166,10 +167,10 @@ void projection_builder<Scalar>::append(Matrix directions, precision orthonormal
     } else {
         // What came from single precision is not known any better.
         project_out<Scalar>(directions, basis_);
-        precise = directions.template cast<double>();
+        precise = converted<double, Scalar>(directions);
     }
     orthonormalize<double>(precise);
-    grow(precise.template cast<Scalar>());
+    grow(converted<Scalar, double>(precise));
 }
 
 /// Adds an orthonormal basis of the span of any columns to `Q`, completed where they are dependent.
@@ -177,33 +178,37 @@ template <class Scalar>
 void projection_builder<Scalar>::append_span(const Eigen::MatrixXd& columns) {
     const index before = given();
     Eigen::MatrixXd all(basis_.rows(), before + columns.cols());
-    all << basis_.template cast<double>(), columns;
+    const dense_span<double> parts(all);
+    assign<double, Scalar>(parts.leftCols(before), basis_);
+    assign<double, double>(parts.rightCols(columns.cols()), columns);
     householder_orthonormalize<double>(all);
-    grow(all.rightCols(columns.cols()).template cast<Scalar>());
+    grow(converted<Scalar, double>(dense_ref<double>(all).rightCols(columns.cols())));
 }
 
 /// Squared error left in the metric of a stage, in the units of the data.
 template <class Scalar>
 void projection_builder<Scalar>::set_loss(stage_info& done, double loss, double total, int exponent) const {
-    Eigen::VectorXd both(2);
-    both << std::max(loss, 0.0), total;
+    std::array<double, 2> both{std::max(loss, 0.0), total};
     restore_units(both, exponent + w_.exponent);
-    done.loss = both(0);
-    done.total = both(1);
+    done.loss = both[0];
+    done.total = both[1];
 }
 
 template <class Scalar>
 void projection_builder<Scalar>::describe(const deflated_eigen<double>& solver, const stage_operand& a,
                                           const metric& m) {
     const index n = w_.values().cols();
-    info.spectrum.setZero(full_shape().full_rank());
-    info.spectrum.head(solver.spectrum().size()) = solver.spectrum();
+    info.spectrum.resize(full_shape().full_rank());
+    std::fill(std::copy(solver.spectrum().begin(), solver.spectrum().end(), info.spectrum.begin()),
+              info.spectrum.end(), 0.0);
     // W S is a rounding of the scalar of W off one of lower rank if its smallest values are below what such
     // rounding, seen through S, can leave: 4·eps of the largest, on the scale of the least direction of S.
     const double rounding = 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * m.rcond();
     const double least = std::max(a.floor * a.floor, info.spectrum(0) * rounding * rounding);
     const index possible = std::min(w_.values().rows(), m.rank(n));
-    info.numerical_rank = solver.complete() ? index{(info.spectrum.array() > least).count()} : possible;
+    const auto above = [&](double square) { return square > least; };
+    info.numerical_rank =
+        solver.complete() ? std::count_if(info.spectrum.begin(), info.spectrum.end(), above) : possible;
     restore_units(info.spectrum, a.exponent + w_.exponent);
     if (m.rank(n) < n) worsen(status::singular_metric);
     if (info.numerical_rank < possible) worsen(status::rank_deficient);
@@ -216,18 +221,23 @@ void projection_builder<Scalar>::run_columns(index wanted, stage_info& done) {
     done.columns = true;
     done.rank = wanted;
     if (wanted == 0) return;
-    Eigen::MatrixXd residual = w_.values().template cast<double>();
-    const double norm = residual.norm();
-    project_out_in_double<Scalar>(residual, basis_);
-    const pivoted_qr qr(residual, rounding_floor(residual.rows(), residual.cols(), norm), wanted);
+    const Eigen::MatrixXd residual = [&] {
+        Eigen::MatrixXd e = converted<double, Scalar>(w_.values());
+        project_out_in_double<Scalar>(e, basis_);
+        return e;
+    }();
+    const double norm = std::sqrt(squared_norm<Scalar>(w_.values()));
+    const pivoted_qr<double> qr(residual, rounding_floor(residual.rows(), residual.cols(), norm), wanted);
     set_loss(done, qr.squared_error(std::min(wanted, qr.steps())), norm * norm, 0);
     Eigen::MatrixXd columns(residual.rows(), wanted);
+    const dense_span<double> selected(columns);
     for (index j = 0; j < wanted; ++j)
-        columns.col(j) = residual.col(qr.pivots()[static_cast<std::size_t>(j)]);
+        assign<double, double>(selected.middleCols(j, 1), dense_ref<double>(residual).middleCols(
+                                                              qr.pivots()[static_cast<std::size_t>(j)], 1));
     columns_.push_back({given(), columns, qr.coefficients(wanted)});
     if (qr.steps() < wanted) worsen(status::rank_deficient);
     // Dependent columns span nothing new; Householder QR completes the basis in their place.
-    columns.rightCols(wanted - qr.steps()).setZero();
+    set_constant<double>(selected.rightCols(wanted - qr.steps()), 0.0);
     append_span(columns);
 }
 
@@ -237,8 +247,8 @@ template <class Scalar>
 std::optional<index> projection_builder<Scalar>::taken_since_columns() {
     if (!columns_gram_) return std::nullopt;
     const index since = given() - columns_gram_->taken;
-    const double whole = columns_gram_->lower.matrix().diagonal().template cast<double>().sum();
-    const double taken = static_cast<double>(right_.bottomRows(since).squaredNorm());
+    const double whole = trace_of<float>(columns_gram_->lower.matrix());
+    const double taken = squared_norm<Scalar>(transposed_span(std::as_const(right_)).rightCols(since));
     if (whole - taken > residual_gram::least_left * whole) return since;
     columns_gram_.reset();
     return std::nullopt;
@@ -255,7 +265,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
                                                 .taken_since = taken_since_columns()});
     if (choice.route == route::double_precision) return false;
     const bool first = info.stages.empty();
-    single_precision_solver<Scalar> solver(w_.values(), basis_, right_.transpose(), m, level_, pool_,
+    single_precision_solver<Scalar> solver(w_.values(), basis_, transposed_span(right_), m, level_, pool_,
                                            keep_columns_ ? &columns_gram_ : nullptr);
     const auto report = [&](const Eigen::VectorXd& squares) {
         info.spectrum = squares;
@@ -271,7 +281,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
     done.rank = found->basis.cols();
     done.gap = found->gap;
     done.certified = found->certified;
-    set_loss(done, found->total - found->spectrum.head(done.rank).sum(), found->total, 0);
+    set_loss(done, found->total - sum_of(found->spectrum, 0, done.rank), found->total, 0);
     if (done.total > 0.0) done.loss_error = found->total_error * (done.total / found->total);
     if (first) {
         report(found->spectrum);
@@ -293,7 +303,7 @@ void projection_builder<Scalar>::run_double(const metric& m, stage_info& done, c
     const bool first = info.stages.empty();
     std::optional<index> rank = wanted.known;
     stage_operand a = operand(m);
-    const double total = a.values.squaredNorm();
+    const double total = squared_norm<double>(a.values);
     const index limit = std::min<index>(a.values.rows(), a.values.cols());
     const deflated_eigen<double> solver(std::move(a.values), a.floor, std::min(limit, rank.value_or(limit)));
     done.solver = std::string(solver.name());
@@ -302,8 +312,8 @@ void projection_builder<Scalar>::run_double(const metric& m, stage_info& done, c
     if (!rank) rank = wanted.choose();
     done.rank = std::min(*rank, solver.resolved());
     if (done.rank < std::min(*rank, m.rank(w_.values().cols()))) worsen(status::rank_deficient);
-    const double loss = solver.complete() ? solver.spectrum().tail(solver.spectrum().size() - done.rank).sum()
-                                          : total - solver.spectrum().head(done.rank).sum();
+    const double loss = solver.complete() ? sum_of(solver.spectrum(), done.rank, solver.spectrum().size())
+                                          : total - sum_of(solver.spectrum(), 0, done.rank);
     set_loss(done, loss, total, a.exponent);
     done.certified = solver.converged();
     append(solver.leading(done.rank), precision::twofold);
@@ -367,7 +377,7 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
     if (const index missing = *k - given(); missing > 0) {
         // Beyond rank(W): any orthonormal completion, which adds nothing to W′.
         const clock::time_point begin = clock::now();
-        append_span(Eigen::MatrixXd::Zero(basis_.rows(), missing));
+        append_span(zeros<double>(basis_.rows(), missing));
         stage_info completion;
         completion.metric = "completion";
         completion.solver = "Householder QR";
@@ -385,10 +395,12 @@ std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> projection_builder<Sca
     std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> result{std::move(basis_), std::move(right_)};
     scale_by_power(result.second, w_.exponent);
     for (const column_block& block : columns_) {
-        dense_matrix<Scalar> columns = block.columns.template cast<Scalar>();
+        dense_matrix<Scalar> columns = converted<Scalar, double>(block.columns);
         scale_by_power(columns, w_.exponent);
-        result.first.middleCols(block.first, columns.cols()) = columns;
-        result.second.middleRows(block.first, columns.cols()) = block.coefficients.template cast<Scalar>();
+        assign<Scalar, Scalar>(dense_span<Scalar>(result.first).middleCols(block.first, columns.cols()),
+                               columns);
+        assign<Scalar, double>(transposed_span(result.second).middleCols(block.first, columns.cols()),
+                               transposed<double>(block.coefficients));
     }
     return result;
 }
@@ -434,7 +446,8 @@ template <matrix W, rank_policy Policy>
     low_rank<scalar> result;
     std::tie(result.left, result.right) = builder.factors();
     result.info = std::move(builder.info);
-    if (!result.left.allFinite() || !result.right.allFinite())
+    if (!std::isfinite(largest_entry<scalar>(result.left)) ||
+        !std::isfinite(largest_entry<scalar>(transposed_span(result.right))))
         throw error(std::string(where) + ": W has entries of 2^" + std::to_string(scaled.exponent - 1) +
                     " and more: the factors exceed the range of their scalar; scale W down");
     return result;

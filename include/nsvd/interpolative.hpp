@@ -38,12 +38,13 @@ template <matrix A, rank_policy Policy>
 [[nodiscard]] interpolative_decomposition interpolative(const A& a, const Policy& policy) {
     detail::scaled_matrix scaled = detail::read_scaled(a, "interpolative: a");
     const shape s{scaled.values.rows(), scaled.values.cols()};
-    const double norm = scaled.values.norm();
+    const double norm = std::sqrt(detail::squared_norm<double>(scaled.values));
     index most = s.full_rank();
     if constexpr (shape_policy<Policy>)
         most = detail::choose_rank(
             policy, s, [] { return spectrum{}; }, "interpolative");
-    const detail::pivoted_qr qr(std::move(scaled.values), detail::rounding_floor(s.rows, s.cols, norm), most);
+    const detail::pivoted_qr<double> qr(std::move(scaled.values),
+                                        detail::rounding_floor(s.rows, s.cols, norm), most);
     index k = most;
     Eigen::VectorXd energies;
     if constexpr (!shape_policy<Policy>) {

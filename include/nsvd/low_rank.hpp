@@ -120,7 +120,8 @@ struct [[nodiscard]] low_rank {
     /// `W′` itself, `m×n`; 2mnk flops.
     [[nodiscard]] factor dense() const {
         check();
-        return detail::multiply<Scalar>(left, detail::op::none, right.transpose(), detail::op::transpose);
+        return detail::multiply<Scalar>(left, detail::op::none, detail::transposed_span(right),
+                                        detail::op::transpose);
     }
 
     /// `W′ x` for a vector or an `n×t` matrix of any scalar, in the factors: 2k(m + n)t flops.
@@ -158,12 +159,12 @@ private:
         return detail::with_expression(x, [this](const auto& expression) {
             detail::require_operand(expression, rows(), cols(), "low_rank * x");
             using detail::op;
-            // A reference to what lies in memory as BLAS wants it, a copy of anything else.
-            const Eigen::Ref<const factor, 0, Eigen::OuterStride<>> columns =
-                expression.template cast<Scalar>();
-            return detail::multiply<Scalar>(
-                left, op::none, detail::multiply<Scalar>(right.transpose(), op::transpose, columns, op::none),
-                op::none);
+            return detail::with_columns<Scalar>(expression, [this](detail::dense_ref<Scalar> columns) {
+                return detail::multiply<Scalar>(left, op::none,
+                                                detail::multiply<Scalar>(detail::transposed_span(right),
+                                                                         op::transpose, columns, op::none),
+                                                op::none);
+            });
         });
     }
 };

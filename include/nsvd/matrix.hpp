@@ -143,6 +143,8 @@ using factor_scalar_t = std::conditional_t<std::same_as<scalar_t<T>, double>, do
 
 template <class Scalar>
 using dense_matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+template <class Scalar>
+using vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
 
 /// The same in row-major order.
 template <class Scalar>
@@ -182,25 +184,33 @@ decltype(auto) with_expression(const T& x, F&& f) {
 template <class Matrix>
 void scale_by_power(Matrix& a, int exponent) {
     using Scalar = typename Matrix::Scalar;
+    const auto scale = [&a](Scalar factor) {
+        for (Scalar* x = a.data(); x != a.data() + a.size(); ++x)
+            *x *= factor;
+    };
     const int half = exponent / 2;
-    if (half != 0) a *= std::ldexp(Scalar(1), half);
-    if (exponent != half) a *= std::ldexp(Scalar(1), exponent - half);
+    if (half != 0) scale(std::ldexp(Scalar(1), half));
+    if (exponent != half) scale(std::ldexp(Scalar(1), exponent - half));
 }
 
 /// Divides `A` by the power of two that brings its largest entry into [½, 1); returns its exponent.
 template <class Scalar>
 int normalize(dense_matrix<Scalar>& a) {
-    const int exponent = a.size() == 0 ? 0 : binary_exponent(static_cast<double>(a.cwiseAbs().maxCoeff()));
+    Scalar largest = 0;
+    for (const Scalar* x = a.data(); x != a.data() + a.size(); ++x)
+        largest = std::max(largest, std::abs(*x));
+    const int exponent = binary_exponent(static_cast<double>(largest));
     scale_by_power(a, -exponent);
     return exponent;
 }
 
 /// `σ²·2^(2·exponent)` for a spectrum of a matrix that was divided by 2^exponent. Where that would leave the
 /// range of double the power is cut short: all ratios stay right.
-inline void restore_units(Eigen::VectorXd& squares, int exponent) {
+template <class Squares>
+void restore_units(Squares& squares, int exponent) {
     const int shift = std::clamp(2 * exponent, -900, 900);
-    for (double& value : squares)
-        value = std::ldexp(value, shift);
+    for (double* value = squares.data(); value != squares.data() + squares.size(); ++value)
+        *value = std::ldexp(*value, shift);
 }
 
 /// A matrix in double, divided by a power of two so that its largest entry lies in [½, 1): products of scaled
@@ -222,15 +232,19 @@ inline void require_nonempty(index rows, index cols, const char* name) {
     if (rows == 0 || cols == 0) throw error(std::string(name) + " is empty: " + shape_text(rows, cols));
 }
 
+[[noreturn]] inline void throw_not_finite(const char* name, index i, index j, double value) {
+    throw error(std::string(name) + "(" + std::to_string(i) + ", " + std::to_string(j) +
+                ") = " + text(value) + " is not finite");
+}
+
 /// Throws, naming the first bad entry, unless all entries are finite.
 template <class Derived>
 void require_finite(const Eigen::MatrixBase<Derived>& x, const char* name, index column_offset = 0) {
     if (x.allFinite()) return;
     for (index j = 0; j < x.cols(); ++j)
         for (index i = 0; i < x.rows(); ++i)
-            if (!std::isfinite(x(i, j)))
-                throw error(std::string(name) + "(" + std::to_string(i) + ", " +
-                            std::to_string(column_offset + j) + ") = " + text(x(i, j)) + " is not finite");
+            if (!std::isfinite(static_cast<double>(x(i, j))))
+                throw_not_finite(name, i, column_offset + j, static_cast<double>(x(i, j)));
 }
 
 /// The shape of a matrix, without evaluating an expression.
@@ -265,62 +279,6 @@ template <matrix T>
     result.exponent = normalize(result.values);
     return result;
 }
-
-/// A matrix to work on: the caller's own memory where that is column-major, of the right scalar and of a
-/// harmless scale (entries of at most 2^±16), else a copy that was divided by a power of two. Checked.
-template <class Scalar>
-class scaled_source {
-public:
-    /// `name` is how messages call the matrix, which must outlive this.
-    template <matrix T>
-    scaled_source(const T& x, const char* name) {
-        with_expression(x, [&](const auto& expression) {
-            using expression_type = std::remove_cvref_t<decltype(expression)>;
-            require_nonempty(index{expression.rows()}, index{expression.cols()}, name);
-            // An evaluated temporary does not outlive this call.
-            constexpr bool lasting = !eigen_matrix<T> || std::same_as<expression_type, T>;
-            if constexpr (lasting && std::same_as<typename expression_type::Scalar, Scalar> &&
-                          (expression_type::Flags & Eigen::DirectAccessBit) != 0 &&
-                          !expression_type::IsRowMajor) {
-                // BLAS takes no columns that overlap, as those of a view with a column stride of 0 do.
-                if (expression.innerStride() == 1 && expression.outerStride() >= expression.rows()) {
-                    // One pass over a large matrix: NaN propagates, Inf is the largest.
-                    const auto largest =
-                        static_cast<double>(expression.cwiseAbs().template maxCoeff<Eigen::PropagateNaN>());
-                    if (!std::isfinite(largest)) require_finite(expression, name);
-                    if (std::abs(binary_exponent(largest)) <= 16) {
-                        data_ = expression.data();
-                        rows_ = expression.rows();
-                        cols_ = expression.cols();
-                        stride_ = expression.outerStride();
-                        return;
-                    }
-                }
-            }
-            copy_ = expression.template cast<Scalar>();
-            require_finite(copy_, name);
-            exponent = normalize(copy_);
-            data_ = copy_.data();
-            rows_ = stride_ = copy_.rows();
-            cols_ = copy_.cols();
-        });
-    }
-    scaled_source(const scaled_source&) = delete;
-    scaled_source& operator=(const scaled_source&) = delete;
-
-    [[nodiscard]] auto values() const noexcept {
-        using map = Eigen::Map<const dense_matrix<Scalar>, 0, Eigen::OuterStride<>>;
-        return map(data_, rows_, cols_, Eigen::OuterStride<>(stride_));
-    }
-    int exponent = 0;  ///< the matrix is `values() · 2^exponent`
-
-private:
-    dense_matrix<Scalar> copy_;
-    const Scalar* data_ = nullptr;
-    index rows_ = 0;
-    index cols_ = 0;
-    index stride_ = 0;
-};
 
 }  // namespace detail
 }  // namespace nsvd::inline NSVD_ABI

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "calibration.hpp"
+#include "detail/dense_span.hpp"
 #include "whitening.hpp"
 
 #include <Eigen/Core>
@@ -32,15 +33,15 @@ public:
     /// Throws `nsvd::error` if the factor's parts don't belong together or are not finite.
     explicit metric(whitening_factor factor, std::string name = "custom") : name_(std::move(name)) {
         whitening_factor& f = factor;
-        if (f.kind == whitening::diagonal) f.rank = (f.scale.array() > 0.0).count();
-        if (f.size() == 0 || f.scale.minCoeff() < 0.0 ||
+        if (f.kind == whitening::diagonal) f.rank = detail::count_above(f.scale, 0.0);
+        if (f.size() == 0 || *std::min_element(f.scale.begin(), f.scale.end()) < 0.0 ||
             (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
             (f.kind == whitening::cholesky && f.basis.cols() != f.size()) || f.rank < 0 || f.rank > f.size())
             throw error("metric: factor has scale " + std::to_string(f.size()) + ", basis " +
                         detail::shape_text(index{f.basis.rows()}, index{f.basis.cols()}) + ", rank " +
                         std::to_string(f.rank));
-        detail::require_finite(f.scale, "metric: scale");
-        detail::require_finite(f.basis, "metric: basis");
+        detail::require_finite_entries<double>(f.scale, "metric: scale");
+        detail::require_finite_entries<double>(f.basis, "metric: basis");
         state_ = std::make_shared<state>();
         state_->factor = std::move(factor);
     }
@@ -81,32 +82,48 @@ public:
         if (is_identity()) throw error("metric::factor: the identity has no factor");
         std::call_once(state_->once, [this] {
             if (!has_matrix()) return;
-            Eigen::MatrixXd full = state_->lower->selfadjointView<Eigen::Lower>();
-            full.diagonal().array() += state_->shift;
+            Eigen::MatrixXd full = *state_->lower;
+            detail::mirror_lower<double>(full);
+            for (index i = 0; i < full.rows(); ++i)
+                full(i, i) += state_->shift;
             state_->factor = state_->factorize(full, state_->kind);
         });
         return state_->factor;
     }
     /// `M x` for an `n×p` matrix, without a factorization; 2n²p flops.
+    template <class = void>
     [[nodiscard]] Eigen::MatrixXd times(const Eigen::MatrixXd& x) const {
         if (is_identity()) return x;
         if (has_matrix()) {
             Eigen::MatrixXd y(x.rows(), x.cols());
             detail::multiply_symmetric_into<double>(y, lower(), x);
-            return y + shift() * x;
+            detail::add_multiple<double>(y, shift(), x);
+            return y;
         }
         const whitening_factor& f = state_->factor;
-        if (f.kind == whitening::diagonal) return f.scale.cwiseAbs2().asDiagonal() * x;
-        const Eigen::MatrixXd scaled = f.scale.asDiagonal() * x;
-        return f.apply(detail::multiply(f.basis, detail::op::transpose, scaled, detail::op::none));
+        Eigen::MatrixXd scaled = x;
+        detail::scale_rows<double>(scaled, f.scale.data());
+        if (f.kind != whitening::diagonal)
+            return f.apply(detail::multiply(f.basis, detail::op::transpose, scaled, detail::op::none));
+        detail::scale_rows<double>(scaled, f.scale.data());
+        return scaled;
     }
     /// The diagonal of M for matrices of n columns; at most n² flops.
     [[nodiscard]] Eigen::VectorXd diagonal(index n) const {
-        if (is_identity()) return Eigen::VectorXd::Ones(n);
-        if (has_matrix()) return lower().diagonal().array() + shift();
+        Eigen::VectorXd diagonal(n);
+        detail::set_constant<double>(diagonal, 1.0);
+        if (is_identity()) return diagonal;
+        if (has_matrix()) {
+            for (index i = 0; i < n; ++i)
+                diagonal(i) = lower()(i, i) + shift();
+            return diagonal;
+        }
         const whitening_factor& f = state_->factor;
-        if (f.kind == whitening::diagonal) return f.scale.cwiseAbs2();
-        return f.scale.cwiseAbs2().cwiseProduct(f.basis.rowwise().squaredNorm());
+        if (f.kind != whitening::diagonal)
+            diagonal = detail::squared_norms_of_columns<double>(detail::transposed<double>(f.basis));
+        for (index i = 0; i < n; ++i)
+            diagonal(i) *= f.scale(i) * f.scale(i);
+        return diagonal;
     }
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What the rank of M is at most, for matrices of n columns, without a factorization.
@@ -174,7 +191,8 @@ template <real_scalar Scalar, class Matrix>
     require_not_negative("blend", blend);
     if (kind == whitening::diagonal)
         throw error(where + ": a Gram matrix has a cholesky or an eigen factor; see diagonal_metric");
-    const double shift = blend > 0.0 ? blend * gram.diagonal().mean() : 0.0;
+    const double shift =
+        blend > 0.0 ? blend * trace_of<double>(gram) / static_cast<double>(gram.rows()) : 0.0;
     // The mean takes one direction.
     const std::int64_t rank = std::min<std::int64_t>(calib.tokens() - (central ? 1 : 0), calib.features());
     return metric(std::forward<Matrix>(gram), shift, kind, static_cast<index>(rank),
@@ -222,8 +240,10 @@ template <real_scalar Scalar>
                                      statistic of = statistic::mean) {
     detail::require_tokens(calib, "diagonal_metric");
     detail::require_not_negative("alpha", alpha);
-    const Eigen::VectorXd s = of == statistic::mean ? calib.mean_abs() : calib.max_abs();
-    return metric(diagonal_factor(s.array().pow(alpha).matrix()), "diagonal");
+    Eigen::VectorXd s = of == statistic::mean ? calib.mean_abs() : calib.max_abs();
+    for (double& entry : s)
+        entry = std::pow(entry, alpha);
+    return metric(diagonal_factor(s), "diagonal");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -32,20 +32,17 @@ template <matrix W, class Scalar>
                     shape_text(index{scaled.values.rows()}, index{scaled.values.cols()}) +
                     " but the factors are " + shape_text(index{d.left.rows()}, index{d.left.cols()}) +
                     " and " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
-    require_finite(d.left, (std::string(where) + ": left").c_str());
+    require_finite_entries<Scalar>(d.left, (std::string(where) + ": left").c_str());
     require_finite(d.right, (std::string(where) + ": right").c_str());
     // Either factor may carry the scale of W: a large one is taken from the larger, a small one from the
     // smaller.
-    Eigen::MatrixXd left = d.left.template cast<double>();
-    Eigen::MatrixXd right = d.right.template cast<double>();
-    const auto largest = [](const Eigen::MatrixXd& a) {
-        return a.size() > 0 ? a.cwiseAbs().maxCoeff() : 0.0;
-    };
-    const bool left_is_larger = largest(left) > largest(right);
+    Eigen::MatrixXd left = converted<double, Scalar>(d.left);
+    Eigen::MatrixXd right = converted<double, Scalar>(transposed_span(d.right));
+    const bool left_is_larger = largest_entry<double>(left) > largest_entry<double>(right);
     scale_by_power(left_is_larger == (scaled.exponent > 0) ? left : right, -scaled.exponent);
     difference result{std::move(scaled.values), {}};
     result.residual = result.original;
-    multiply_into<double>(result.residual, left, op::none, right, op::none, into::subtract);
+    multiply_into<double>(result.residual, left, op::none, right, op::transpose, into::subtract);
     return result;
 }
 
@@ -62,7 +59,8 @@ template <matrix W, class Scalar>
 template <matrix W, class Scalar>
 [[nodiscard]] double plain_error(const W& w, const low_rank<Scalar>& d) {
     const detail::difference e = detail::subtract(w, d, "plain_error");
-    return detail::norm_ratio(e.residual.squaredNorm(), e.original.squaredNorm());
+    return detail::norm_ratio(detail::squared_norm<double>(e.residual),
+                              detail::squared_norm<double>(e.original));
 }
 
 /// `‖(W − W′) X‖_F / ‖W X‖_F` for the inputs `X` of the calibration, from its Gram matrix:
@@ -79,12 +77,16 @@ template <matrix W, class Scalar, real_scalar CalibrationScalar>
     detail::require_tokens(calib, "weighted_error");
     // D⁻¹ C D⁻¹ and R D, powers of two, in place of C and R: products of outlier channels stay in range.
     const detail::equilibrated c = detail::equilibrate(calib.gram());
-    const double unit = c.scale.maxCoeff() > 0.0 ? 1.0 / c.scale.maxCoeff() : 1.0;
+    const double largest = detail::largest_entry<double>(c.scale);
+    Eigen::VectorXd scale = c.scale;
+    if (largest > 0.0)
+        for (double& entry : scale)
+            entry /= largest;
     const auto trace = [&](const Eigen::MatrixXd& a) {
-        const Eigen::MatrixXd scaled = a * (unit * c.scale).asDiagonal();
-        return detail::multiply(scaled, detail::op::none, c.matrix, detail::op::none)
-            .cwiseProduct(scaled)
-            .sum();
+        Eigen::MatrixXd scaled = a;
+        detail::assign_scaled<double, double>(scaled, scaled, scale.data());
+        return detail::inner_product<double>(
+            detail::multiply(scaled, detail::op::none, c.matrix, detail::op::none), scaled);
     };
     return detail::norm_ratio(trace(e.residual), trace(e.original));
 }

@@ -28,8 +28,11 @@ struct calibration_similarity {
 namespace detail {
 
 [[nodiscard]] inline double cosine(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
-    const double lengths = a.stableNorm() * b.stableNorm();
-    return lengths > 0.0 ? std::clamp(a.stableNormalized().dot(b.stableNormalized()), -1.0, 1.0) : 0.0;
+    Eigen::VectorXd u = a;
+    Eigen::VectorXd v = b;
+    normalize_columns<double>(u);
+    normalize_columns<double>(v);
+    return std::clamp(inner_product<double>(u, v), -1.0, 1.0);
 }
 
 /// C with its largest entry between ½ and 1, both triangles.
@@ -40,10 +43,11 @@ template <real_scalar Scalar>
     return c;
 }
 
-[[nodiscard]] inline Eigen::MatrixXd leading_eigenvectors(Eigen::MatrixXd c, index count, const char* which) {
-    const symmetric_eigen<double> eigen = eigen_decompose<double>(std::move(c));
+template <class Real>
+[[nodiscard]] dense_matrix<Real> leading_eigenvectors(dense_matrix<Real> c, index count, const char* which) {
+    const symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(c));
     if (!eigen.converged) throw error(std::string("similarity: no eigenvectors of ") + which);
-    return eigen.vectors.leftCols(count);
+    return converted<Real, Real>(dense_ref<Real>(eigen.vectors).leftCols(count));
 }
 
 }  // namespace detail
@@ -68,20 +72,19 @@ template <real_scalar First, real_scalar Second>
     result.mean_abs = detail::cosine(a.mean_abs(), b.mean_abs());
     Eigen::MatrixXd c = detail::scaled_gram(a);
     Eigen::MatrixXd d = detail::scaled_gram(b);
-    const double lengths = c.norm() * d.norm();
-    if (lengths > 0.0) result.grams = std::min(1.0, c.cwiseProduct(d).sum() / lengths);
+    const double lengths = std::sqrt(detail::squared_norm<double>(c) * detail::squared_norm<double>(d));
+    if (lengths > 0.0) result.grams = std::min(1.0, detail::inner_product<double>(c, d) / lengths);
     if (dimension > 0) {
         const Eigen::MatrixXd u =
-            detail::leading_eigenvectors(std::move(c), dimension, "the first calibration");
+            detail::leading_eigenvectors<double>(std::move(c), dimension, "the first calibration");
         const Eigen::MatrixXd v =
-            detail::leading_eigenvectors(std::move(d), dimension, "the second calibration");
+            detail::leading_eigenvectors<double>(std::move(d), dimension, "the second calibration");
         const Eigen::MatrixXd overlap = detail::multiply(u, detail::op::transpose, v, detail::op::none);
-        Eigen::MatrixXd squares = Eigen::MatrixXd::Zero(dimension, dimension);
+        Eigen::MatrixXd squares = detail::zeros<double>(dimension, dimension);
         detail::add_gram_lower<double>(squares, overlap, detail::op::transpose);
-        result.principal_cosines = detail::eigen_decompose<double>(std::move(squares))
-                                       .values.cwiseMax(0.0)
-                                       .cwiseMin(1.0)
-                                       .cwiseSqrt();
+        result.principal_cosines = detail::eigen_decompose<double>(std::move(squares)).values;
+        for (double& cosine : result.principal_cosines)
+            cosine = std::sqrt(std::clamp(cosine, 0.0, 1.0));
     }
     return result;
 }

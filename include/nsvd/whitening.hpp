@@ -47,8 +47,12 @@ struct whitening_factor {
 
     /// `S`, `n×r`.
     [[nodiscard]] Eigen::MatrixXd dense() const {
-        if (kind == whitening::diagonal) return scale.asDiagonal();
-        return scale.asDiagonal() * basis;
+        Eigen::MatrixXd s = kind == whitening::diagonal ? detail::zeros<double>(size(), size()) : basis;
+        if (kind == whitening::diagonal)
+            for (index i = 0; i < size(); ++i)
+                s(i, i) = 1.0;
+        detail::scale_rows<double>(s, scale.data());
+        return s;
     }
 
     /// `S x` (`n×p`) for an `r×p` matrix; 2nrp flops.
@@ -56,8 +60,10 @@ struct whitening_factor {
     [[nodiscard]] Eigen::MatrixXd apply(const X& matrix) const {
         const Eigen::MatrixXd& x = detail::read(matrix);
         require("apply: rows of x", x.rows(), cols());
-        if (kind == whitening::diagonal) return scale.asDiagonal() * x;
-        return scale.asDiagonal() * detail::multiply(basis, detail::op::none, x, detail::op::none);
+        Eigen::MatrixXd y =
+            kind == whitening::diagonal ? x : detail::multiply(basis, detail::op::none, x, detail::op::none);
+        detail::scale_rows<double>(y, scale.data());
+        return y;
     }
 
     /// `w S` (`m×r`) for an `m×n` matrix, the operand of an activation-aware decomposition; 2mnr flops.
@@ -65,7 +71,8 @@ struct whitening_factor {
     [[nodiscard]] Eigen::MatrixXd apply_right(const X& matrix) const {
         const Eigen::MatrixXd& w = detail::read(matrix);
         require("apply_right: columns of w", w.cols(), size());
-        Eigen::MatrixXd scaled = w * scale.asDiagonal();
+        Eigen::MatrixXd scaled(w.rows(), w.cols());
+        detail::assign_scaled<double, double>(scaled, w, scale.data());
         if (kind == whitening::diagonal) return scaled;
         return detail::multiply(scaled, detail::op::none, basis, detail::op::none);
     }
@@ -77,11 +84,13 @@ struct whitening_factor {
     [[nodiscard]] Eigen::MatrixXd solve(const X& matrix) const {
         const Eigen::MatrixXd& x = detail::read(matrix);
         require("solve: rows of x", x.rows(), size());
-        Eigen::MatrixXd y = inverse_scale().asDiagonal() * x;
-        if (kind == whitening::cholesky) detail::solve_lower(basis, y);
-        if (kind == whitening::eigen)
-            y = inverse_values().asDiagonal() *
-                detail::multiply(basis, detail::op::transpose, y, detail::op::none);
+        Eigen::MatrixXd y = x;
+        detail::scale_rows<double>(y, inverse_scale().data());
+        if (kind == whitening::cholesky) detail::solve_lower<double>(basis, y);
+        if (kind == whitening::eigen) {
+            y = detail::multiply(basis, detail::op::transpose, y, detail::op::none);
+            detail::scale_rows<double>(y, inverse_values().data());
+        }
         return y;
     }
 
@@ -93,14 +102,15 @@ struct whitening_factor {
         Eigen::MatrixXd y = a;
         if (kind == whitening::cholesky) {
             // a L⁻¹ = (L⁻ᵀ aᵀ)ᵀ
-            y.transposeInPlace();
-            detail::solve_upper(basis.transpose(), y);
-            y.transposeInPlace();
+            y = detail::transposed<double>(y);
+            detail::solve_upper<double>(detail::transposed<double>(basis), y);
+            y = detail::transposed<double>(y);
         } else if (kind == whitening::eigen) {
-            y *= inverse_values().asDiagonal();
+            detail::assign_scaled<double, double>(y, y, inverse_values().data());
             y = detail::multiply(y, detail::op::none, basis, detail::op::transpose);
         }
-        return y * inverse_scale().asDiagonal();
+        detail::assign_scaled<double, double>(y, y, inverse_scale().data());
+        return y;
     }
 
 private:
@@ -110,11 +120,17 @@ private:
                         std::to_string(wanted));
     }
     [[nodiscard]] Eigen::VectorXd inverse_scale() const {
-        return scale.unaryExpr([](double d) { return d == 0.0 ? 0.0 : 1.0 / d; });
+        Eigen::VectorXd inverse(scale.size());
+        std::transform(scale.begin(), scale.end(), inverse.begin(),
+                       [](double d) { return d == 0.0 ? 0.0 : 1.0 / d; });
+        return inverse;
     }
     /// Λ⁻¹ of an eigen factor `B = P Λ^½`: the squared norms of its columns are Λ.
     [[nodiscard]] Eigen::VectorXd inverse_values() const {
-        return basis.colwise().squaredNorm().cwiseInverse().transpose();
+        Eigen::VectorXd inverse = detail::squared_norms_of_columns<double>(basis);
+        for (double& value : inverse)
+            value = 1.0 / value;
+        return inverse;
     }
 };
 
@@ -126,12 +142,16 @@ namespace detail {
     return 2.0 * static_cast<double>(std::max<index>(n, 64)) * std::numeric_limits<double>::epsilon();
 }
 
+[[nodiscard]] inline index count_above(const Eigen::VectorXd& v, double bound) {
+    return std::count_if(v.begin(), v.end(), [bound](double x) { return x > bound; });
+}
+
 /// Smallest over largest entry of what is positive in v; 0 if nothing is.
 [[nodiscard]] inline double spread(const Eigen::VectorXd& v) {
     double least = std::numeric_limits<double>::infinity();
     for (const double x : v)
         if (x > 0.0) least = std::min(least, x);
-    return std::isfinite(least) ? least / v.maxCoeff() : 0.0;
+    return std::isfinite(least) ? least / *std::max_element(v.begin(), v.end()) : 0.0;
 }
 
 /// `M = D C D` with `D` powers of two and the diagonal of `C` in [¼, 1); both 0 where that of `M` is 0.
@@ -143,7 +163,7 @@ struct equilibrated {
 [[nodiscard]] inline equilibrated equilibrate(const Eigen::MatrixXd& m) {
     if (m.rows() != m.cols() || m.rows() == 0)
         throw error("whitening: M is " + shape_text(index{m.rows()}, index{m.cols()}) + ", not square");
-    require_finite(m, "whitening: M");
+    require_finite_entries<double>(m, "whitening: M");
     const index n = m.rows();
     Eigen::VectorXd scale(n);
     // A denormal entry has lost digits, or all of them while m_ij has not: the channel counts as zero.
@@ -154,10 +174,12 @@ struct equilibrated {
                         ") = " + text(m(i, i)) + " is negative: M is not positive semi-definite");
         scale(i) = m(i, i) < least ? 0.0 : std::ldexp(1.0, binary_exponent(std::sqrt(m(i, i))));
     }
-    const Eigen::VectorXd norms = m.diagonal().cwiseMax(least).cwiseSqrt();
+    Eigen::VectorXd norms(n);
+    for (index i = 0; i < n; ++i)
+        norms(i) = std::sqrt(std::max(m(i, i), least));
     // |m_ij| ≤ √(m_ii m_jj) holds for every semi-definite matrix, so no quotient below can overflow.
     constexpr double slack = 1e-6;
-    Eigen::MatrixXd c = Eigen::MatrixXd::Zero(n, n);
+    Eigen::MatrixXd c = zeros<double>(n, n);
     for (index j = 0; j < n; ++j)
         for (index i = 0; i < n; ++i) {
             const double bound = norms(i) * norms(j);
@@ -181,12 +203,12 @@ template <matrix V>
                     " columns, not 1");
     const Eigen::VectorXd s = detail::read(entries);
     detail::require_nonempty(s.rows(), s.cols(), "diagonal_factor: s");
-    detail::require_finite(s, "diagonal_factor: s");
-    if (s.minCoeff() < 0.0)
-        throw error("diagonal_factor: s has the negative entry " + detail::text(s.minCoeff()));
+    detail::require_finite_entries<double>(s, "diagonal_factor: s");
+    if (const double least = *std::min_element(s.begin(), s.end()); least < 0.0)
+        throw error("diagonal_factor: s has the negative entry " + detail::text(least));
     whitening_factor f;
     f.scale = s;
-    f.rank = (s.array() > 0.0).count();
+    f.rank = detail::count_above(s, 0.0);
     f.rcond = detail::spread(s);
     return f;
 }
@@ -198,16 +220,22 @@ template <matrix M>
 [[nodiscard]] whitening_factor eigen_factor(const M& m) {
     detail::equilibrated e = detail::equilibrate(detail::read(m));
     const auto eigen = detail::eigen_decompose<double>(std::move(e.matrix));
-    if (const double least = eigen.values.minCoeff(); least < -1e-6 * std::abs(eigen.values.maxCoeff()))
+    const index n = eigen.values.size();  // in descending order
+    if (const double least = eigen.values(n - 1); least < -1e-6 * std::abs(eigen.values(0)))
         throw error("whitening: M, scaled to unit diagonal, has the eigenvalue " + detail::text(least) +
                     ": M is not positive semi-definite");
     whitening_factor f;
     f.kind = whitening::eigen;
     f.converged = eigen.converged;
     f.scale = std::move(e.scale);
-    f.rank = (eigen.values.array() > detail::gram_rank_tolerance(f.size())).count();
-    f.basis = eigen.vectors.leftCols(f.rank) * eigen.values.head(f.rank).cwiseSqrt().asDiagonal();
-    f.rcond = detail::spread(f.scale) * std::sqrt(detail::spread(eigen.values.head(f.rank)));
+    f.rank = detail::count_above(eigen.values, detail::gram_rank_tolerance(f.size()));
+    Eigen::VectorXd roots(f.rank);
+    for (index i = 0; i < f.rank; ++i)
+        roots(i) = std::sqrt(eigen.values(i));
+    f.basis.resize(n, f.rank);
+    detail::assign_scaled<double, double>(f.basis, detail::dense_ref<double>(eigen.vectors).leftCols(f.rank),
+                                          roots.data());
+    f.rcond = detail::spread(f.scale) * (f.rank > 0 ? detail::spread(roots) : 0.0);
     return f;
 }
 
@@ -222,8 +250,9 @@ bool try_cholesky(const equilibrated& e, double ridge, Factor& f) {
     f.ridge = ridge;
     f.basis = e.matrix;
     // A zero channel has a zero row and column: any pivot will do, D takes it out again.
-    f.basis.diagonal() = (e.scale.array() == 0.0).select(1.0, e.matrix.diagonal().array() * (1.0 + ridge));
-    f.rank = (e.scale.array() > 0.0).count();
+    for (index i = 0; i < e.scale.size(); ++i)
+        f.basis(i, i) = e.scale(i) == 0.0 ? 1.0 : e.matrix(i, i) * (1.0 + ridge);
+    f.rank = count_above(e.scale, 0.0);
     const double rcond = cholesky_in_place<double>(f.basis);
     f.rcond = spread(e.scale) * std::sqrt(rcond);
     return rcond > (ridge > 0.0 ? 0.0 : gram_rank_tolerance(e.scale.size()));

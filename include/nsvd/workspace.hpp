@@ -2,6 +2,7 @@
 /// Memory that one decomposition leaves to the next.
 #pragma once
 
+#include "detail/dense_span.hpp"
 #include "matrix.hpp"
 
 #include <Eigen/Core>
@@ -78,8 +79,8 @@ public:
         }
     }
 
-    [[nodiscard]] Eigen::Map<Eigen::MatrixXf> matrix() { return {memory_.data(), rows_, cols_}; }
-    [[nodiscard]] Eigen::Map<const Eigen::MatrixXf> matrix() const { return {memory_.data(), rows_, cols_}; }
+    [[nodiscard]] dense_span<float> matrix() { return {memory_.data(), rows_, cols_, rows_}; }
+    [[nodiscard]] dense_span<const float> matrix() const { return {memory_.data(), rows_, cols_, rows_}; }
 
 private:
     workspace* pool_ = nullptr;

@@ -197,14 +197,14 @@ TEST_CASE("blas: triangular products from either side", "[detail]") {
             const auto a = random<float>(g, other, n);
             Eigen::MatrixXf large = random<float>(g, other + 1, n + 1);
             large.topLeftCorner(other, n) = a;
-            nsvd::detail::multiply_right_lower(large.topLeftCorner(other, n), l);
+            nsvd::detail::multiply_lower<float>(l, large.topLeftCorner(other, n), false);
             CHECK(distance<float>(large.topLeftCorner(other, n), naive_product<float>(a, l)) <=
                   tolerance<float>);
 
             const auto b = random<float>(g, n, other);
             large = random<float>(g, n + 1, other + 1);
             large.topLeftCorner(n, other) = b;
-            nsvd::detail::multiply_left_lower(l, large.topLeftCorner(n, other));
+            nsvd::detail::multiply_lower<float>(l, large.topLeftCorner(n, other), true);
             CHECK(distance<float>(large.topLeftCorner(n, other), naive_product<float>(l, b)) <=
                   tolerance<float>);
         }

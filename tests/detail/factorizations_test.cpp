@@ -158,7 +158,7 @@ TEMPLATE_TEST_CASE("Cholesky factors in place, and two-sided products", "[detail
             Eigen::MatrixXf inner = k.cast<float>();
             inner.template triangularView<Eigen::StrictlyUpper>().setConstant(
                 std::numeric_limits<float>::quiet_NaN());
-            nsvd::detail::multiply_two_sided(inner, l.cast<float>());
+            nsvd::detail::multiply_two_sided(inner, Eigen::MatrixXf(l.cast<float>()));
             const MatrixXd exact = l.transpose() * k * l;
             const MatrixXd lower =
                 inner.template triangularView<Eigen::Lower>().toDenseMatrix().template cast<double>();

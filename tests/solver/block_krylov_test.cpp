@@ -44,8 +44,8 @@ VectorXd exact_eigenvalues(const MatrixXf& g) {
 
 eigen_estimate iterate(const MatrixXf& g, Index k, const krylov_limits& limits, nsvd::workspace& pool,
                        int* products = nullptr) {
-    const auto apply = [&](nsvd::detail::dense_out<float> y, const nsvd::detail::dense_ref<float>& x) {
-        y.noalias() = g.selfadjointView<Eigen::Lower>() * x;
+    const auto apply = [&](nsvd::detail::dense_out<float> y, nsvd::detail::dense_ref<float> x) {
+        y.matrix().noalias() = g.selfadjointView<Eigen::Lower>() * x.matrix();
         if (products != nullptr) *products += static_cast<int>(x.cols());
     };
     return nsvd::detail::block_krylov(apply, g.rows(), k, limits, pool);
@@ -280,8 +280,8 @@ TEST_CASE("block Krylov: the same bits again, whatever the workspace held", "[so
     {
         nsvd::detail::scratch large(pool, 4 * side, side);
         nsvd::detail::scratch small(pool, 2, 2);
-        large.matrix().setConstant(std::numeric_limits<float>::infinity());
-        small.matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
+        large.matrix().matrix().setConstant(std::numeric_limits<float>::infinity());
+        small.matrix().matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
     }
     for (int again = 0; again < 2; ++again) {
         const auto found = iterate(a, k, limits_for(a, k, 16, 1e-4), pool);

@@ -5,18 +5,20 @@
 
 #include "../matrix.hpp"
 #include "blas.hpp"
+#include "householder.hpp"
 
 #include <Eigen/Core>
 #if defined(NSVD_USE_LAPACK)
 #include "lapacke.hpp"
 #else
-#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <Eigen/QR>
 #endif
 
 #include <algorithm>
+#include <cmath>
 #include <concepts>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <string_view>
@@ -25,11 +27,187 @@
 
 namespace nsvd::inline NSVD_ABI::detail {
 
-// Templates for one reason: a program that includes them without calling them does not pay for compiling
-// them.
-
+/// The Cholesky factor of a symmetric matrix, of which only the lower triangle is read, over that triangle;
+/// false where a pivot was not positive. n³/3 flops.
 template <class Real>
-using vector = Eigen::Matrix<Real, Eigen::Dynamic, 1>;
+bool cholesky_lower(dense_out<Real> a) {
+#if defined(NSVD_USE_LAPACK)
+    return lapack::potrf<Real>(a) == 0;
+#else
+    // L₁₁ of A₁₁, L₂₁ = A₂₁ L₁₁⁻ᵀ, L₂₂ of A₂₂ − L₂₁ L₂₁ᵀ
+    const index n = a.rows();
+    if (n == 1) {
+        const Real pivot = a(0, 0);
+        a(0, 0) = std::sqrt(pivot);
+        return pivot > Real(0) && std::isfinite(pivot);
+    }
+    const index half = n > recursion_ends ? n / 2 : 1;
+    const index rest = n - half;
+    const dense_span<Real> leading = a.block(0, 0, half, half);
+    const dense_span<Real> below = a.block(half, 0, rest, half);
+    if (!cholesky_lower<Real>(leading)) return false;
+    solve_right_transposed<Real>(leading, below);
+    add_gram_lower<Real>(a.block(half, half, rest, rest), below, op::none, into::subtract);
+    return cholesky_lower<Real>(a.block(half, half, rest, rest));
+#endif
+}
+
+#if !defined(NSVD_USE_LAPACK)
+/// Estimate of `‖A⁻¹‖₁` from the Cholesky factor of A, nearly always within a factor of 3 (Higham, 1988, as
+/// LAPACK's `lacon`); a few solves with one right-hand side.
+template <class Real>
+[[nodiscard]] double inverse_norm(dense_ref<Real> l) {
+    const index n = l.rows();
+    const dense_matrix<Real> u = transposed<Real>(l);
+    const auto solve = [&](vector<Real>& x) {
+        solve_lower<Real>(l, x);
+        solve_upper<Real>(u, x);
+    };
+    const auto size_of = [](const vector<Real>& x) {
+        return std::accumulate(x.begin(), x.end(), 0.0,
+                               [](double sum, Real entry) { return sum + std::abs(entry); });
+    };
+    const auto is_smaller = [](Real x, Real y) { return std::abs(x) < std::abs(y); };
+    vector<Real> x(n);
+    // One that no cancellation makes small.
+    for (index i = 0; i < n; ++i)
+        x(i) =
+            (i % 2 == 0 ? 1 : -1) * (1 + static_cast<Real>(i) / static_cast<Real>(std::max<index>(n - 1, 1)));
+    solve(x);
+    double estimate = 2.0 * size_of(x) / (3.0 * static_cast<double>(n));
+    set_constant<Real>(x, Real(1) / static_cast<Real>(n));
+    index last = -1;
+    for (int step = 0; step < 5; ++step) {
+        solve(x);
+        const double size = size_of(x);
+        if (step > 0 && size <= estimate) break;
+        estimate = std::max(estimate, size);
+        for (Real& entry : x)
+            entry = entry < 0 ? Real(-1) : Real(1);
+        solve(x);
+        const index largest = std::max_element(x.begin(), x.end(), is_smaller) - x.begin();
+        if (largest == last) break;
+        last = largest;
+        set_constant<Real>(x, Real(0));
+        x(largest) = Real(1);
+    }
+    return estimate;
+}
+#endif
+
+/// The lower Cholesky factor of the full symmetric matrix `a`, over `a`, with its upper triangle set to zero;
+/// returns the reciprocal condition number (1-norm), 0 where a pivot was not positive.
+/// n³/3 flops.
+template <class Real>
+double cholesky_in_place(dense_matrix<Real>& a) {
+    const index n = a.rows();
+    double norm = 0.0;  // the largest sum of a column
+    for (index j = 0; j < a.cols(); ++j) {
+        const Real* const column = a.data() + j * n;
+        norm = std::max(norm, std::transform_reduce(column, column + n, 0.0, std::plus<>(),
+                                                    [](double x) { return std::abs(x); }));
+    }
+    double rcond = 0.0;
+#if defined(NSVD_USE_LAPACK)
+    if (!cholesky_lower<Real>(a) || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
+#else
+    if (cholesky_lower<Real>(a)) rcond = 1.0 / (norm * inverse_norm<Real>(a));
+#endif
+    clear_above_diagonal<Real>(a);
+    return rcond;
+}
+
+/// Eigenpairs of the symmetric matrix in the lower triangle of `a` by way of its tridiagonal form: all
+/// eigenvalues, and as many of the leading eigenvectors as are asked for. (4/3)n³ flops, half of them bound
+/// by memory, and up to (4/3)n³ for the tridiagonal problem; 2n²k more for k vectors. Memory: `a` and two of
+/// its size.
+template <class Real>
+class tridiagonal_eigen {
+#if defined(NSVD_USE_LAPACK)
+    using working = Real;
+#else
+    using working = double;  // one to compile; it takes a third longer than `float`
+#endif
+
+public:
+    explicit tridiagonal_eigen(dense_matrix<Real>&& a) {
+        if constexpr (std::same_as<Real, working>)
+            reflectors_ = std::move(a);
+        else
+            reflectors_ = converted<working, Real>(a);
+        const index n = reflectors_.rows();
+        vector<working> diagonal(n);
+        vector<working> off_diagonal(std::max<index>(n - 1, 0));
+        tau_.resize(n);
+#if defined(NSVD_USE_LAPACK)
+        converged_ = lapack::sytrd<Real>(reflectors_, diagonal, off_diagonal, tau_) == 0 &&
+                     lapack::stedc<Real>(diagonal, off_diagonal, vectors_) == 0;
+#else
+        tridiagonalize<working>(reflectors_, diagonal.data(), off_diagonal.data(), tau_.data());
+        Eigen::SelfAdjointEigenSolver<dense_matrix<working>> solver;
+        solver.computeFromTridiagonal(diagonal, off_diagonal);
+        converged_ = solver.info() == Eigen::Success;
+        if (converged_) {
+            diagonal = solver.eigenvalues();
+            vectors_ = solver.eigenvectors();
+        }
+#endif
+        if (!converged_) diagonal = zeros<working>(n, 1);
+        std::reverse(diagonal.data(), diagonal.data() + n);
+        values_ = converted<Real, working>(diagonal);
+    }
+
+    [[nodiscard]] bool converged() const noexcept {
+        return converged_;
+    }
+    /// All n, in descending order.
+    [[nodiscard]] const vector<Real>& values() const noexcept {
+        return values_;
+    }
+    /// The leading k eigenvectors, `n×k`.
+    [[nodiscard]] dense_matrix<Real> vectors(index k) const {
+        dense_matrix<working> result = reversed_columns<working>(leading(k));
+        reflect(result, op::none);
+        return to_real(std::move(result));
+    }
+    /// The last `count` rows of `vectors(k)`, without the others.
+    [[nodiscard]] dense_matrix<Real> last_rows(index count, index k) const {
+        dense_matrix<working> selected = zeros<working>(reflectors_.rows(), count);
+        for (index j = 0; j < count; ++j)
+            selected(selected.rows() - count + j, j) = working(1);
+        reflect(selected, op::transpose);
+        return to_real(
+            reversed_columns<working>(multiply<working>(selected, op::transpose, leading(k), op::none)));
+    }
+    [[nodiscard]] static constexpr std::string_view name() noexcept {
+#if defined(NSVD_USE_LAPACK)
+        return std::same_as<Real, float> ? "ssytrd + sstedc" : "dsytrd + dstedc";
+#else
+        return "Eigen::SelfAdjointEigenSolver";
+#endif
+    }
+
+private:
+    /// Those of the tridiagonal form, ascending.
+    [[nodiscard]] dense_ref<working> leading(index k) const {
+        return dense_ref<working>(vectors_).rightCols(k);
+    }
+    void reflect(dense_out<working> c, op direction) const {
+        apply_reflectors<working>(reflectors_, tau_.data(), reflectors_.rows() - 1, 1, c, direction);
+    }
+    [[nodiscard]] static dense_matrix<Real> to_real(dense_matrix<working>&& a) {
+        if constexpr (std::same_as<Real, working>)
+            return std::move(a);
+        else
+            return converted<Real, working>(a);
+    }
+
+    dense_matrix<working> reflectors_;
+    dense_matrix<working> vectors_;
+    vector<Real> values_;
+    vector<working> tau_;
+    bool converged_ = false;
+};
 
 /// `A = V diag(values) Vᵀ`, values in descending order.
 template <class Real>
@@ -58,160 +236,36 @@ template <class Real>
     }
     result.converged = info == 0;
     if (result.converged) {
-        result.vectors = a.rowwise().reverse();
-        result.values.reverseInPlace();
+        result.vectors = reversed_columns<Real>(a);
+        std::reverse(result.values.data(), result.values.data() + n);
     } else {
         a = original;
     }
 #else
-    const Eigen::SelfAdjointEigenSolver<dense_matrix<Real>> solver(a);
-    result.solver = "Eigen::SelfAdjointEigenSolver";
-    result.converged = solver.info() == Eigen::Success;
+    const tridiagonal_eigen<Real> solver{dense_matrix<Real>(a)};
+    result.solver = solver.name();
+    result.converged = solver.converged();
     if (result.converged) {
-        result.vectors = solver.eigenvectors().rowwise().reverse();
-        result.values = solver.eigenvalues().reverse();
+        result.values = solver.values();
+        result.vectors = solver.vectors(n);
     }
 #endif
     if (!result.converged) {
         // The coordinates, by descending diagonal entry.
-        std::vector<index> order(static_cast<std::size_t>(n));
-        std::iota(order.begin(), order.end(), index{0});
-        std::stable_sort(order.begin(), order.end(), [&](index i, index j) { return a(i, i) > a(j, j); });
-        result.vectors.setZero(n, n);
+        result.vectors = zeros<Real>(n, n);
+        std::vector<bool> taken(static_cast<std::size_t>(n));
         for (index j = 0; j < n; ++j) {
-            const index i = order[static_cast<std::size_t>(j)];
-            result.values(j) = a(i, i);
-            result.vectors(i, j) = Real(1);
+            index largest = -1;
+            for (index i = 0; i < n; ++i)
+                if (!taken[static_cast<std::size_t>(i)] && (largest < 0 || a(i, i) > a(largest, largest)))
+                    largest = i;
+            taken[static_cast<std::size_t>(largest)] = true;
+            result.values(j) = a(largest, largest);
+            result.vectors(largest, j) = Real(1);
         }
     }
     return result;
 }
-
-/// The Cholesky factor of a symmetric matrix, of which only the lower triangle is read, over that triangle;
-/// false where a pivot was not positive. n³/3 flops.
-template <class Real>
-bool cholesky_lower(dense_out<Real> a) {
-#if defined(NSVD_USE_LAPACK)
-    return lapack::potrf<Real>(a) == 0;
-#else
-    return Eigen::LLT<Eigen::Ref<dense_matrix<Real>, 0, Eigen::OuterStride<>>>(a).info() == Eigen::Success;
-#endif
-}
-
-/// The lower Cholesky factor of the full symmetric matrix `a`, over `a`, with its upper triangle set to zero;
-/// returns the reciprocal condition number (1-norm), 0 where a pivot was not positive.
-/// n³/3 flops.
-template <class Real>
-double cholesky_in_place(dense_matrix<Real>& a) {
-    double rcond = 0.0;
-#if defined(NSVD_USE_LAPACK)
-    const double norm = a.cwiseAbs().colwise().sum().maxCoeff();
-    if (!cholesky_lower<Real>(a) || lapack::pocon(a, norm, rcond) != 0) rcond = 0.0;
-#else
-    const Eigen::LLT<dense_matrix<Real>> factor(a);
-    if (factor.info() == Eigen::Success) rcond = factor.rcond();
-    a = factor.matrixLLT();
-#endif
-    a.template triangularView<Eigen::StrictlyUpper>().setZero();
-    return rcond;
-}
-
-#if defined(NSVD_USE_LAPACK)
-/// `C ← H C`, or `Hᵀ C`, for the H that `sytrd` left in `a` and `tau`: 2n² flops a column of C. In panels of
-/// 128 reflectors and nothing but products: `ormtr` takes 32, and `larfb` has triangles apart and transposes
-/// in one thread, and takes half as long again.
-template <class Real>
-void apply_reflectors(const dense_matrix<Real>& a, const vector<Real>& tau, dense_matrix<Real>& c,
-                      op direction) {
-    constexpr index panel = 128;
-    const index count = c.rows() - 1;  // reflector i starts at row i + 1
-    if (count <= 0 || c.cols() == 0) return;
-    const index panels = (count + panel - 1) / panel;
-    for (index i = 0; i < panels; ++i) {
-        // H = H₁ H₂ …: the last comes first, unless transposed.
-        const index first = (direction == op::none ? panels - 1 - i : i) * panel;
-        const index width = std::min(panel, count - first);
-        const index rows = count - first;
-        dense_matrix<Real> v = a.block(first + 1, first, rows, width);
-        v.topRows(width).template triangularView<Eigen::StrictlyUpper>().setZero();
-        v.diagonal().setOnes();
-        dense_matrix<Real> t = dense_matrix<Real>::Zero(width, width);
-        lapack::larft<Real>(v, tau.data() + first, t);  // can't fail numerically
-        const dense_matrix<Real> inner = multiply<Real>(v, op::transpose, c.bottomRows(rows), op::none);
-        multiply_into<Real>(c.bottomRows(rows), v, op::none, multiply<Real>(t, direction, inner, op::none),
-                            op::none, into::subtract);
-    }
-}
-#endif
-
-/// Eigenpairs of the symmetric matrix in the lower triangle of `a` by way of its tridiagonal form: all
-/// eigenvalues, and as many of the leading eigenvectors as are asked for. (4/3)n³ flops, half of them bound
-/// by memory, and up to (4/3)n³ for the tridiagonal problem; 2n²k more for k vectors. Memory: `a` and two of
-/// its size.
-template <class Real>
-class tridiagonal_eigen {
-public:
-    explicit tridiagonal_eigen(dense_matrix<Real>&& a) : reflectors_(std::move(a)) {
-        const index n = reflectors_.rows();
-#if defined(NSVD_USE_LAPACK)
-        vector<Real> off_diagonal(n);
-        values_.resize(n);
-        tau_.resize(n);
-        converged_ = lapack::sytrd<Real>(reflectors_, values_, off_diagonal, tau_) == 0 &&
-                     lapack::stedc<Real>(values_, off_diagonal, vectors_) == 0;
-#else
-        const Eigen::SelfAdjointEigenSolver<dense_matrix<Real>> solver(reflectors_);
-        converged_ = solver.info() == Eigen::Success;
-        if (converged_) {
-            values_ = solver.eigenvalues();
-            vectors_ = solver.eigenvectors();
-        }
-#endif
-        if (!converged_) values_.setZero(n);
-        values_.reverseInPlace();
-    }
-
-    [[nodiscard]] bool converged() const noexcept {
-        return converged_;
-    }
-    /// All n, in descending order.
-    [[nodiscard]] const vector<Real>& values() const noexcept {
-        return values_;
-    }
-    /// The leading k eigenvectors, `n×k`.
-    [[nodiscard]] dense_matrix<Real> vectors(index k) const {
-        dense_matrix<Real> result = vectors_.rightCols(k).rowwise().reverse();
-#if defined(NSVD_USE_LAPACK)
-        apply_reflectors<Real>(reflectors_, tau_, result, op::none);
-#endif
-        return result;
-    }
-    /// The last `count` rows of `vectors(k)`, without the others.
-    [[nodiscard]] dense_matrix<Real> last_rows(index count, index k) const {
-#if defined(NSVD_USE_LAPACK)
-        dense_matrix<Real> selected = dense_matrix<Real>::Zero(reflectors_.rows(), count);
-        selected.bottomRows(count).setIdentity();
-        apply_reflectors<Real>(reflectors_, tau_, selected, op::transpose);
-        return multiply<Real>(selected, op::transpose, vectors_.rightCols(k), op::none).rowwise().reverse();
-#else
-        return vectors_.bottomRows(count).rightCols(k).rowwise().reverse();
-#endif
-    }
-    [[nodiscard]] static constexpr std::string_view name() noexcept {
-#if defined(NSVD_USE_LAPACK)
-        return std::same_as<Real, float> ? "ssytrd + sstedc" : "dsytrd + dstedc";
-#else
-        return "Eigen::SelfAdjointEigenSolver";
-#endif
-    }
-
-private:
-    dense_matrix<Real> reflectors_;
-    dense_matrix<Real> vectors_;  ///< with LAPACK those of the tridiagonal form; ascending
-    vector<Real> values_;
-    vector<Real> tau_;
-    bool converged_ = false;
-};
 
 /// Householder QR: overwrites `a` (m×k, k ≤ m) with an orthonormal basis whose leading columns span those of
 /// `a` as far as they are independent; the others complete the basis. 4mk² flops.
@@ -221,30 +275,36 @@ void householder_orthonormalize(dense_matrix<Real>& a) {
 #if defined(NSVD_USE_LAPACK)
     lapack::thin_q<Real>(a);  // can't fail numerically: info is only about arguments
 #else
-    const index m = a.rows();
-    const index k = a.cols();
-    const Eigen::HouseholderQR<dense_matrix<Real>> qr(std::move(a));
-    a.setIdentity(m, k);
-    a.applyOnTheLeft(qr.householderQ());
+    // In double: one to compile, and where this is called little else helps.
+    dense_matrix<double> reflectors = converted<double, Real>(a);
+    vector<double> tau(a.cols());
+    householder_qr<double>(reflectors, tau.data());
+    dense_matrix<double> q = zeros<double>(a.rows(), a.cols());
+    for (index j = 0; j < a.cols(); ++j)
+        q(j, j) = 1.0;
+    apply_reflectors<double>(reflectors, tau.data(), a.cols(), 0, q, op::none);
+    assign<Real, double>(a, q);
 #endif
 }
 
 /// Column-pivoted QR `A P = Q R` (Businger and Golub): overwrites `a` (k×m, k ≤ m) with R, its columns in the
 /// order of the pivots, which is returned. 4mk² flops at most, half of them bound by memory.
-template <class = void>
-[[nodiscard]] std::vector<index> column_pivoted_r(Eigen::MatrixXd& a) {
+template <class Real>
+[[nodiscard]] std::vector<index> column_pivoted_r(dense_matrix<Real>& a) {
     std::vector<index> order(static_cast<std::size_t>(a.cols()));
 #if defined(NSVD_USE_LAPACK)
     std::vector<lapack_int> pivots;
     lapack::geqp3(a, pivots);  // can't fail numerically: info is only about arguments
     std::transform(pivots.begin(), pivots.end(), order.begin(), [](lapack_int p) { return index{p} - 1; });
 #else
-    const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(a);
+    const Eigen::ColPivHouseholderQR<dense_matrix<Real>> qr(a);
     a = qr.matrixQR();
     const auto& pivots = qr.colsPermutation().indices();
     std::copy(pivots.begin(), pivots.end(), order.begin());
 #endif
-    a.leftCols(a.rows()).triangularView<Eigen::StrictlyLower>().setZero();
+    for (index j = 0; j < a.rows(); ++j)
+        for (index i = j + 1; i < a.rows(); ++i)
+            a(i, j) = Real(0);
     return order;
 }
 
@@ -253,10 +313,16 @@ template <class = void>
 /// definite in working precision. The result is orthonormal to κ²·eps.
 template <class Real>
 double cholesky_qr_step(dense_out<Real> a) {
-    dense_matrix<Real> gram = dense_matrix<Real>::Zero(a.cols(), a.cols());
+    dense_matrix<Real> gram = zeros<Real>(a.cols(), a.cols());
     add_gram_lower<Real>(gram, a, op::transpose);
     if (!cholesky_lower<Real>(gram)) return 0.0;
-    const double ratio = static_cast<double>(gram.diagonal().minCoeff() / gram.diagonal().maxCoeff());
+    Real least = gram(0, 0);
+    Real most = gram(0, 0);
+    for (index j = 1; j < gram.cols(); ++j) {
+        least = std::min(least, gram(j, j));
+        most = std::max(most, gram(j, j));
+    }
+    const double ratio = static_cast<double>(least / most);
     if (!(ratio * ratio > 8.0 * std::numeric_limits<Real>::epsilon())) return 0.0;
     solve_right_transposed<Real>(gram, a);
     return ratio;
@@ -275,9 +341,9 @@ double orthonormalize(dense_out<Real> a) {
     while (last > 0.0 && last < 0.5)
         last = cholesky_qr_step<Real>(a);
     if (last > 0.0) return first;
-    dense_matrix<Real> q = a;
+    dense_matrix<Real> q = converted<Real, Real>(a);
     householder_orthonormalize<Real>(q);
-    a = q;
+    assign<Real, Real>(a, q);
     return 0.0;
 }
 

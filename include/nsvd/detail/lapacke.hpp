@@ -25,17 +25,13 @@ inline lapack_int size(std::int64_t n, const char* what = "a matrix dimension") 
     return narrow<lapack_int>(n, what);
 }
 
-template <class Real>
-using dense = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic>;
-template <class Real>
-using column = Eigen::Matrix<Real, Eigen::Dynamic, 1>;
-
 /// Block size for workspaces of blocked algorithms: at least what ilaenv answers for them anywhere.
 inline constexpr std::int64_t block = 64;
 
 /// Eigenvalues (ascending) into `values`, eigenvectors over `a`; divide and conquer. 2n² + 6n + 1 doubles of
 /// workspace. Returns a negative number, with `a` untouched, if that size does not fit LAPACK's integers.
-inline lapack_int syevd(Eigen::MatrixXd& a, Eigen::VectorXd& values) {
+template <std::same_as<double> Real>
+lapack_int syevd(dense_matrix<Real>& a, vector<Real>& values) {
     const std::int64_t n = a.rows();
     const std::int64_t lwork = 1 + 6 * n + 2 * n * n;
     const std::int64_t liwork = 3 + 5 * n;
@@ -47,7 +43,8 @@ inline lapack_int syevd(Eigen::MatrixXd& a, Eigen::VectorXd& values) {
 }
 
 /// The same by implicit QR: slower, less memory, converges where divide and conquer has failed.
-inline lapack_int syev(Eigen::MatrixXd& a, Eigen::VectorXd& values) {
+template <std::same_as<double> Real>
+lapack_int syev(dense_matrix<Real>& a, vector<Real>& values) {
     const std::int64_t n = a.rows();
     const std::int64_t lwork = (block + 2) * n;
     std::vector<double> work(static_cast<std::size_t>(lwork));
@@ -66,7 +63,7 @@ constexpr auto routine(Single single, Double twofold) {
 
 /// Cholesky factor over the lower triangle; info > 0: the leading minor of that order is not positive.
 template <class Real>
-lapack_int potrf(Eigen::Ref<dense<Real>, 0, Eigen::OuterStride<>> a) {
+lapack_int potrf(dense_out<Real> a) {
     return routine<Real>(LAPACKE_spotrf_work, LAPACKE_dpotrf_work)(LAPACK_COL_MAJOR, 'L', size(a.rows()),
                                                                    a.data(), size(a.outerStride()));
 }
@@ -74,10 +71,11 @@ lapack_int potrf(Eigen::Ref<dense<Real>, 0, Eigen::OuterStride<>> a) {
 /// Tridiagonal form `A = H T Hᵀ` over the lower triangle of `a`: H as reflectors, T in `diagonal` and
 /// `off_diagonal`.
 template <class Real>
-lapack_int sytrd(dense<Real>& a, column<Real>& diagonal, column<Real>& off_diagonal, column<Real>& tau) {
+lapack_int sytrd(dense_matrix<Real>& a, vector<Real>& diagonal, vector<Real>& off_diagonal,
+                 vector<Real>& tau) {
     const std::int64_t n = a.rows();
     const std::int64_t lwork = block * n;
-    column<Real> work(lwork);
+    vector<Real> work(lwork);
     return routine<Real>(LAPACKE_ssytrd_work, LAPACKE_dsytrd_work)(
         LAPACK_COL_MAJOR, 'L', size(n), a.data(), size(n), diagonal.data(), off_diagonal.data(), tau.data(),
         work.data(), size(lwork, "workspace of sytrd"));
@@ -87,30 +85,22 @@ lapack_int sytrd(dense<Real>& a, column<Real>& diagonal, column<Real>& off_diago
 /// conquer; `off_diagonal` is destroyed. n² numbers of workspace. Returns a negative number, with everything
 /// untouched, if that size does not fit LAPACK's integers.
 template <class Real>
-lapack_int stedc(column<Real>& diagonal, column<Real>& off_diagonal, dense<Real>& vectors) {
+lapack_int stedc(vector<Real>& diagonal, vector<Real>& off_diagonal, dense_matrix<Real>& vectors) {
     const std::int64_t n = diagonal.size();
     const std::int64_t lwork = 1 + 4 * n + n * n;
     const std::int64_t liwork = 3 + 5 * n;
     if (!fits<lapack_int>(lwork)) return -1;
     vectors.resize(n, n);
-    column<Real> work(lwork);
+    vector<Real> work(lwork);
     std::vector<lapack_int> iwork(static_cast<std::size_t>(liwork));
     return routine<Real>(LAPACKE_sstedc_work, LAPACKE_dstedc_work)(
         LAPACK_COL_MAJOR, 'I', size(n), diagonal.data(), off_diagonal.data(), vectors.data(), size(n),
         work.data(), size(lwork), iwork.data(), size(liwork));
 }
 
-/// The upper triangle of T with `H₁ H₂ … = I − V T Vᵀ` for reflectors in the columns of `v`, ones on its
-/// diagonal.
-template <class Real>
-lapack_int larft(const dense<Real>& v, const Real* tau, dense<Real>& t) {
-    return routine<Real>(LAPACKE_slarft_work, LAPACKE_dlarft_work)(LAPACK_COL_MAJOR, 'F', 'C', size(v.rows()),
-                                                                   size(v.cols()), v.data(), size(v.rows()),
-                                                                   tau, t.data(), size(t.rows()));
-}
-
 /// Reciprocal 1-norm condition number of A from its Cholesky factor and ‖A‖₁.
-inline lapack_int pocon(const Eigen::MatrixXd& factor, double norm, double& rcond) {
+template <std::same_as<double> Real>
+lapack_int pocon(const dense_matrix<Real>& factor, double norm, double& rcond) {
     const std::int64_t n = factor.rows();
     std::vector<double> work(static_cast<std::size_t>(3 * n));
     std::vector<lapack_int> iwork(static_cast<std::size_t>(n));
@@ -119,7 +109,8 @@ inline lapack_int pocon(const Eigen::MatrixXd& factor, double norm, double& rcon
 }
 
 /// Column-pivoted QR over `a`; `pivots[j]` is the column, from 1, that is j-th.
-inline lapack_int geqp3(Eigen::MatrixXd& a, std::vector<lapack_int>& pivots) {
+template <std::same_as<double> Real>
+lapack_int geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
     const std::int64_t n = a.cols();
     const std::int64_t lwork = 2 * n + (n + 1) * block;
     pivots.assign(static_cast<std::size_t>(n), 0);
@@ -131,12 +122,12 @@ inline lapack_int geqp3(Eigen::MatrixXd& a, std::vector<lapack_int>& pivots) {
 
 /// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
 template <class Real>
-lapack_int thin_q(dense<Real>& a) {
+lapack_int thin_q(dense_matrix<Real>& a) {
     const std::int64_t m = a.rows();
     const std::int64_t k = a.cols();
     const std::int64_t lwork = block * k;
-    column<Real> tau(k);
-    column<Real> work(lwork);
+    vector<Real> tau(k);
+    vector<Real> work(lwork);
     const lapack_int info = routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
         LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
         size(lwork, "workspace of geqrf"));

@@ -41,29 +41,30 @@ struct row_basis {
 /// long as there is a larger one. Each exchange multiplies the volume `|det A(I, :)|` by more than `growth`,
 /// so they end; at `growth` → 1 the volume is locally maximal (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov
 /// and Zamarashkin, "How to find a good submatrix", 2010). 2mk² flops, and 2(m−k)k an exchange.
-template <class = void>
-[[nodiscard]] row_basis maximal_volume(const Eigen::MatrixXd& a, double growth) {
+template <class Real = double>
+[[nodiscard]] row_basis maximal_volume(dense_ref<Real> a, Real growth) {
     const index m = a.rows();
     const index k = a.cols();
-    Eigen::MatrixXd r = a.transpose();
-    std::vector<index> order = column_pivoted_r(r);
-    Eigen::MatrixXd solved = r.rightCols(m - k);
-    solve_upper(r.leftCols(k), solved);
-    Eigen::MatrixXd b = solved.transpose();
+    dense_matrix<Real> r = transposed<Real>(a);
+    std::vector<index> order = column_pivoted_r<Real>(r);
+    const dense_span<Real> triangle(r);
+    solve_upper<Real>(triangle.leftCols(k), triangle.rightCols(m - k));
+    dense_matrix<Real> b = transposed<Real>(triangle.rightCols(m - k));
 
     // Rounding of an exchange is that of a product; so many are not to be expected.
     for (index exchanges = 0; b.size() > 0 && exchanges < 10 * m; ++exchanges) {
         index i = 0;
         index j = 0;
         if (!(b.cwiseAbs().maxCoeff(&i, &j) > growth)) break;
-        const double pivot = b(i, j);
-        const Eigen::VectorXd column = b.col(j);
-        Eigen::MatrixXd row = b.row(i) / pivot;
-        row(0, j) = 0.0;
-        multiply_into<double>(b, column, op::none, row, op::none, into::subtract);
+        const Real pivot = b(i, j);
+        const dense_matrix<Real> column = converted<Real, Real>(dense_ref<Real>(b).middleCols(j, 1));
+        dense_matrix<Real> row = converted<Real, Real>(dense_ref<Real>(b).middleRows(i, 1));
+        row /= pivot;
+        row(0, j) = Real(0);
+        multiply_into<Real>(b, column, op::none, row, op::none, into::subtract);
         b.row(i) = -row;
         b.col(j) = column / pivot;
-        b(i, j) = 1.0 / pivot;
+        b(i, j) = Real(1) / pivot;
         std::swap(order[static_cast<std::size_t>(j)], order[static_cast<std::size_t>(k + i)]);
     }
 

@@ -23,7 +23,7 @@
 namespace nsvd::inline NSVD_ABI::detail {
 
 /// `Y ← G X`.
-using symmetric_operator = std::function<void(dense_out<float>, const dense_ref<float>&)>;
+using symmetric_operator = std::function<void(dense_out<float>, dense_ref<float>)>;
 
 /// What a solver in single precision found.
 struct eigen_estimate {
@@ -48,13 +48,22 @@ struct krylov_limits {
     std::optional<double> total;  ///< trace of the operator; estimated if it is not known
 };
 
+/// Fills a matrix with random numbers in [−1, 1).
+template <class Real>
+void fill_random(dense_out<Real> columns, std::mt19937_64& random) {
+    for (index j = 0; j < columns.cols(); ++j)
+        for (index i = 0; i < columns.rows(); ++i)
+            columns(i, j) = Real(0x1p-23) * static_cast<Real>(static_cast<std::int64_t>(random() >> 40) -
+                                                              (std::int64_t{1} << 23));
+}
+
 /// Whether eigenvalues well above the k-th may be among those that were not taken. A Krylov space holds no
 /// more copies of a multiple eigenvalue than its blocks have vectors, and nothing inside it shows that there
 /// are more: but where a block's number of Ritz values lie close together a few power steps on random vectors
 /// outside of it do.
-template <class Fill>
+template <class Real = float>
 bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, index k, index block,
-                Fill&& fill) {
+                std::mt19937_64& random) {
     constexpr index probes = 8;
     constexpr int steps = 3;
     const index side = found.vectors.rows();
@@ -65,37 +74,43 @@ bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, in
         crowded = last > 1.5 * found.values(k - 1) && last > 0.95 * found.values(i);
     }
     if (!crowded) return false;
-    Eigen::MatrixXf x(side, probes);
-    Eigen::MatrixXf y(side, probes);
-    fill(x);
+    dense_matrix<Real> x(side, probes);
+    dense_matrix<Real> y(side, probes);
+    fill_random<Real>(x, random);
     for (int step = 0;; ++step) {
-        project_out<float>(x, found.vectors);
-        orthonormalize<float>(x);
+        project_out<Real>(x, found.vectors);
+        orthonormalize<Real>(x);
         apply(y, x);
         if (step == steps) break;
         x.swap(y);
     }
-    const tridiagonal_eigen<float> eigen(multiply<float>(x, op::transpose, y, op::none));
+    const tridiagonal_eigen<Real> eigen(multiply<Real>(x, op::transpose, y, op::none));
     return !eigen.converged() || static_cast<double>(eigen.values()(0)) > 1.8 * found.values(k - 1);
 }
 
 /// Estimates the trace of G outside of an orthonormal basis (`s×d`) by the Rayleigh quotients of 64 random
 /// vectors there (Hutch++, 2010.09649, with quotients in place of forms). Returns it with its standard error,
 /// for a flat spectrum a few parts in a thousand.
-template <class Fill>
-std::pair<double, double> trace_outside(const symmetric_operator& apply, const dense_ref<float>& basis,
-                                        Fill&& fill) {
+template <class Real = float>
+std::pair<double, double> trace_outside(const symmetric_operator& apply, dense_ref<Real> basis,
+                                        std::mt19937_64& random) {
     constexpr index probes = 64;
-    Eigen::MatrixXf x(basis.rows(), probes);
-    Eigen::MatrixXf y(basis.rows(), probes);
-    fill(x);
-    project_out<float>(x, basis);
-    x.colwise().normalize();
+    dense_matrix<Real> x(basis.rows(), probes);
+    dense_matrix<Real> y(basis.rows(), probes);
+    fill_random<Real>(x, random);
+    project_out<Real>(x, basis);
+    normalize_columns<Real>(x);
     apply(y, x);
-    const Eigen::ArrayXd quotients =
-        x.cast<double>().cwiseProduct(y.cast<double>()).colwise().sum().transpose().array();
-    const double mean = quotients.mean();
-    const double variance = (quotients - mean).square().sum() / static_cast<double>(probes - 1);
+    double mean = 0.0;
+    double quotients[probes];
+    for (index j = 0; j < probes; ++j) {
+        quotients[j] =
+            inner_product<Real>(dense_ref<Real>(x).middleCols(j, 1), dense_ref<Real>(y).middleCols(j, 1));
+        mean += quotients[j] / static_cast<double>(probes);
+    }
+    double variance = 0.0;
+    for (const double quotient : quotients)
+        variance += (quotient - mean) * (quotient - mean) / static_cast<double>(probes - 1);
     const auto count = static_cast<double>(basis.rows() - basis.cols());
     return {count * mean, count * std::sqrt(variance / static_cast<double>(probes))};
 }
@@ -110,86 +125,90 @@ std::pair<double, double> trace_outside(const symmetric_operator& apply, const d
 /// falling spectra, k/n from 0.02 to 0.35 and blocks from k/16 to k/2. With dimension d and block b: d
 /// products with the operator, 2sd² flops for orthogonality, 2sdk for the vectors, and the eigenproblem of a
 /// d×d band matrix. Memory: `s×d` and three `d×d`.
-template <class = void>
+template <class Real = float>
 eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k, const krylov_limits& limits,
                             workspace& pool) {
+    using dense = dense_matrix<Real>;
     const index block = limits.block;
     const index largest = std::min(limits.largest, side - side % block) / block * block;
     eigen_estimate result;
     if (largest < k + block) return result;
     scratch memory(pool, side, largest);
-    auto basis = memory.matrix();
-    std::vector<Eigen::MatrixXf> diagonal;  // of the block tridiagonal projection
-    std::vector<Eigen::MatrixXf> below;
+    const dense_span<Real> basis = memory.matrix();
+    std::vector<dense> diagonal;  // of the block tridiagonal projection
+    std::vector<dense> below;
 
     std::mt19937_64 random(20'250'317);
-    const auto fill = [&random](auto&& columns) {
-        for (float& x : columns.reshaped())
-            x = 0x1p-23F *
-                static_cast<float>(static_cast<std::int64_t>(random() >> 40) - (std::int64_t{1} << 23));
-    };
-    Eigen::MatrixXf current(side, block);
-    fill(current);
+    dense current(side, block);
+    fill_random<Real>(current, random);
     double longest = 0.0;  // of all columns that the operator gave
-    Eigen::MatrixXf next(side, block);
+    dense next(side, block);
     apply(next, current);
-    orthonormalize<float>(next);
-    basis.leftCols(block) = next;
+    orthonormalize<Real>(next);
+    assign<Real, Real>(basis.leftCols(block), next);
 
     index check = limits.first_check;
     for (index dimension = block;; dimension += block) {
-        const auto last = basis.middleCols(dimension - block, block);
+        const dense_span<Real> last = basis.middleCols(dimension - block, block);
+        const dense_span<Real> known = basis.leftCols(dimension);
         apply(next, last);
-        const Eigen::VectorXd before = next.cast<double>().colwise().norm().transpose();
-        diagonal.push_back(multiply<float>(last, op::transpose, next, op::none));
-        multiply_into<float>(next, last, op::none, diagonal.back(), op::none, into::subtract);
+        const vector<double> before = squared_norms_of_columns<Real>(next);
+        diagonal.push_back(multiply<Real>(last, op::transpose, next, op::none));
+        multiply_into<Real>(next, last, op::none, diagonal.back(), op::none, into::subtract);
         if (!below.empty())
-            multiply_into<float>(next, basis.middleCols(dimension - 2 * block, block), op::none, below.back(),
-                                 op::transpose, into::subtract);
+            multiply_into<Real>(next, basis.middleCols(dimension - 2 * block, block), op::none, below.back(),
+                                op::transpose, into::subtract);
         // The three-term recurrence has taken out all but rounding; a full projection takes out that.
-        project_out<float>(next, basis.leftCols(dimension));
+        project_out<Real>(next, known);
         // Little is left of directions that are known already, and less of it is not rounding: once more.
-        if ((next.cast<double>().colwise().norm().transpose().array() < 0.05 * before.array()).any())
-            project_out<float>(next, basis.leftCols(dimension));
-        current = next;
-        longest = std::max(longest, before.maxCoeff());
-        // What is only rounding is an invariant subspace found: go on from new directions, without coupling.
-        const double rounding = 16.0 * static_cast<double>(std::numeric_limits<float>::epsilon()) * longest;
-        bool refilled = false;
+        const auto lost = [&](index j) {
+            return squared_norm_of_column<Real>(dense_ref<Real>(next), j) < 0.05 * 0.05 * before(j);
+        };
         for (index j = 0; j < block; ++j)
-            if (!(next.col(j).cast<double>().norm() > rounding)) {
-                fill(next.col(j));
+            if (lost(j)) {
+                project_out<Real>(next, known);
+                break;
+            }
+        current = next;
+        for (const double length : before)
+            longest = std::max(longest, std::sqrt(length));
+        // What is only rounding is an invariant subspace found: go on from new directions, without coupling.
+        const double rounding = 16.0 * static_cast<double>(std::numeric_limits<Real>::epsilon()) * longest;
+        bool refilled = false;
+        for (index j = 0; j < block; ++j) {
+            const dense_span<Real> column = dense_span<Real>(next).middleCols(j, 1);
+            if (!(std::sqrt(squared_norm<Real>(column)) > rounding)) {
+                fill_random<Real>(column, random);
                 refilled = true;
             }
+        }
         if (refilled) {
-            for (index j = 0; j < block; ++j)
-                next.col(j).stableNormalize();
-            project_out<float>(next, basis.leftCols(dimension));
-            project_out<float>(next, basis.leftCols(dimension));
+            normalize_columns<Real>(next);
+            project_out<Real>(next, known);
+            project_out<Real>(next, known);
         }
         // Where a block has lost most of its rank its new directions are rounding, and need it once more.
-        if (orthonormalize<float>(next) < 1e-2) {
-            project_out<float>(next, basis.leftCols(dimension));
-            orthonormalize<float>(next);
+        if (orthonormalize<Real>(next) < 1e-2) {
+            project_out<Real>(next, known);
+            orthonormalize<Real>(next);
         }
-        below.push_back(multiply<float>(next, op::transpose, current, op::none));
+        below.push_back(multiply<Real>(next, op::transpose, current, op::none));
 
         const bool full = dimension + block > largest;
         if (dimension > k && (dimension >= check || full)) {
-            Eigen::MatrixXf projected = Eigen::MatrixXf::Zero(dimension, dimension);
+            dense projected = zeros<Real>(dimension, dimension);
+            const dense_span<Real> square(projected);
             for (index i = 0, at = 0; at < dimension; ++i, at += block) {
-                projected.block(at, at, block, block) = diagonal[static_cast<std::size_t>(i)];
+                assign<Real, Real>(square.block(at, at, block, block), diagonal[static_cast<std::size_t>(i)]);
                 if (at + block < dimension)
-                    projected.block(at + block, at, block, block) = below[static_cast<std::size_t>(i)];
+                    assign<Real, Real>(square.block(at + block, at, block, block),
+                                       below[static_cast<std::size_t>(i)]);
             }
-            const tridiagonal_eigen<float> eigen(std::move(projected));
+            const tridiagonal_eigen<Real> eigen(std::move(projected));
             if (!eigen.converged()) return result;
-            result.values = eigen.values().cast<double>();
-            result.residuals = multiply<float>(below.back(), op::none, eigen.last_rows(block, k), op::none)
-                                   .colwise()
-                                   .squaredNorm()
-                                   .transpose()
-                                   .cast<double>();
+            result.values = converted<double, Real>(eigen.values());
+            result.residuals = squared_norms_of_columns<Real>(
+                multiply<Real>(below.back(), op::none, eigen.last_rows(block, k), op::none));
             result.dimension = dimension;
             const double mu = result.values(k + (dimension - k) / 8);
             result.missing = 0.0;
@@ -198,16 +217,14 @@ eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k
             if (limits.total) {
                 result.total = *limits.total;
             } else if (result.total == 0.0) {
-                std::tie(result.total, result.total_error) =
-                    trace_outside(apply, basis.leftCols(dimension), fill);
-                result.total += result.values.sum();
+                std::tie(result.total, result.total_error) = trace_outside<Real>(apply, known, random);
+                result.total += sum_of(result.values, 0, dimension);
             }
-            const double rest = result.total - result.values.head(k).sum();
+            const double rest = result.total - sum_of(result.values, 0, k);
             result.converged = result.missing <= limits.tolerance * rest;
             if (result.converged || full) {
-                result.vectors =
-                    multiply<float>(basis.leftCols(dimension), op::none, eigen.vectors(k), op::none);
-                result.converged = result.converged && !missed_any(apply, result, k, block, fill);
+                result.vectors = multiply<Real>(known, op::none, eigen.vectors(k), op::none);
+                result.converged = result.converged && !missed_any<Real>(apply, result, k, block, random);
                 return result;
             }
             // Convergence is geometric in the dimension, and slower for blocks that are large against it.
@@ -215,7 +232,7 @@ eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k
             const double growth = 0.03 + 0.05 * std::clamp(decades, 0.0, 3.0);
             check = dimension + static_cast<index>(growth * static_cast<double>(dimension));
         }
-        if (!full) basis.middleCols(dimension, block) = next;
+        if (!full) assign<Real, Real>(basis.middleCols(dimension, block), next);
     }
 }
 

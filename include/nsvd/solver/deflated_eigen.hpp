@@ -68,8 +68,9 @@ public:
     /// An orthonormal basis (`m×k`) of the leading left singular subspace, by descending singular value;
     /// k ≤ `resolved()`.
     [[nodiscard]] dense leading(index k) const {
-        if (wide_) return vectors_.leftCols(k);
-        dense basis = multiply<Real>(a_, op::none, vectors_.leftCols(k), op::none);
+        const dense_ref<Real> leading = dense_ref<Real>(vectors_).leftCols(k);
+        if (wide_) return converted<Real, Real>(leading);
+        dense basis = multiply<Real>(a_, op::none, leading, op::none);
         orthonormalize<Real>(basis);
         return basis;
     }
@@ -79,8 +80,8 @@ private:
     /// Returns whether another pass on `rest` could resolve more.
     bool pass(const dense& a, dense& rest, dense& complement, index wanted) {
         const index side = wide_ ? a.rows() : a.cols();
-        dense gram = dense::Zero(side, side);
-        add_gram_lower(gram, a, wide_ ? op::none : op::transpose);
+        dense gram = zeros<Real>(side, side);
+        add_gram_lower<Real>(gram, a, wide_ ? op::none : op::transpose);
         symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
         name_ = eigen.solver;
         converged_ = converged_ && eigen.converged;
@@ -88,35 +89,38 @@ private:
         const Real largest = eigen.values(0);
         const Real least =
             std::max(floor_ * floor_, largest * std::sqrt(std::numeric_limits<Real>::epsilon()));
-        const index accepted = converged_ ? (eigen.values.array() > least).count() : side;
+        const index accepted = converged_ ? std::count_if(eigen.values.begin(), eigen.values.end(),
+                                                          [&](Real v) { return v > least; })
+                                          : side;
         complete_ = converged_ && (accepted == 0 || accepted == side);
         if (accepted == 0) return false;
-        spectrum_.segment(resolved_, side) = eigen.values.cwiseMax(Real(0));
+        for (index i = 0; i < side; ++i)
+            spectrum_(resolved_ + i) = std::max(eigen.values(i), Real(0));
 
-        const auto keep = [&](const auto& vectors) {
-            if (complement.size() == 0) return dense(vectors);
-            return multiply<Real>(complement, op::none, dense(vectors), op::none);
+        const auto keep = [&](dense_ref<Real> vectors) {
+            return complement.size() == 0 ? converted<Real, Real>(vectors)
+                                          : multiply<Real>(complement, op::none, vectors, op::none);
         };
         // Directions near the threshold are off by √eps. Their complement would be too, and leak eps^¾·σ₁ of
         // them into what is left: one power step takes that down to eps·σ₁.
         const bool more = accepted < side && resolved_ + accepted < wanted;
         dense basis = std::move(eigen.vectors);
+        const dense_span<Real> taken = dense_span<Real>(basis).leftCols(accepted);
         if (more) {
             const op inner = wide_ ? op::transpose : op::none;
             const op outer = wide_ ? op::none : op::transpose;
-            basis.leftCols(accepted) = multiply<Real>(
-                a, outer, multiply<Real>(a, inner, basis.leftCols(accepted), op::none), op::none);
+            multiply_into<Real>(taken, a, outer, multiply<Real>(a, inner, taken, op::none), op::none);
             orthonormalize<Real>(basis);
         }
-        vectors_.middleCols(resolved_, accepted) = keep(basis.leftCols(accepted));
+        assign<Real, Real>(dense_span<Real>(vectors_).middleCols(resolved_, accepted), keep(taken));
         resolved_ += accepted;
         if (!more) return false;
 
-        const dense others = basis.rightCols(side - accepted);
+        const dense_ref<Real> others = dense_span<Real>(basis).rightCols(side - accepted);
         rest = wide_ ? multiply<Real>(others, op::transpose, a, op::none)
                      : multiply<Real>(a, op::none, others, op::none);
         complement = keep(others);
-        spectrum_.tail(side - accepted).setZero();
+        std::fill(spectrum_.end() - (side - accepted), spectrum_.end(), Real(0));
         return true;
     }
 

@@ -35,21 +35,22 @@ struct residual_gram {
 ///
 /// What is projected out is taken off in double before anything is rounded, so the rounding is relative to
 /// what is left: an outlier channel spoils nothing once its direction is in Q.
-/// A template for one reason: a program that does not call it does not pay for compiling it.
-template <class = void>
+template <class Real = float>
 class gram_operator {
+    using dense = dense_matrix<Real>;
+
 public:
     /// `wq` is `Wᵀ Q`; `more` are further columns of Q, known to double precision.
     template <class Scalar>
-    gram_operator(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_ref<Scalar>& wq,
+    gram_operator(dense_ref<Scalar> w, const dense_matrix<Scalar>& q, dense_ref<Scalar> wq,
                   const Eigen::MatrixXd& more, const metric& m, workspace& pool)
         : metric_(m), pool_(pool) {
         load_scale(w.cols());
-        if constexpr (std::same_as<Scalar, float>) {
+        if constexpr (std::same_as<Scalar, Real>) {
             if (m.is_identity() && q.cols() + more.cols() == 0) {
                 refer_to(w);
                 exponent_ = 0;
-                kept_ = whole_ = squared_norm();
+                kept_ = whole_ = squared_norm<Real>(b());
                 return;
             }
         }
@@ -62,12 +63,12 @@ public:
             if (precise)
                 load<Scalar, double>(w, q, wq, more);
             else
-                load<Scalar, float>(w, q, wq, more);
+                load<Scalar, Real>(w, q, wq, more);
             if (!precise && kept_ < 1e-4 * whole_) {
                 precise = true;
                 continue;
             }
-            const int exponent = binary_exponent(static_cast<double>(b().cwiseAbs().maxCoeff()));
+            const int exponent = binary_exponent(largest_entry<Real>(b()));
             if (kept_ == 0.0 || exponent > -24) break;
             exponent_ += exponent;
         }
@@ -77,25 +78,26 @@ public:
     /// all there is are `form_columns`, `form_right` and `map_back`. n²k flops for k columns of Q since
     /// then.
     template <class Scalar>
-    gram_operator(const residual_gram& known, index rows, const dense_ref<Scalar>& wq,
+    gram_operator(const residual_gram& known, index rows, dense_ref<Scalar> wq,
                   const dense_matrix<Scalar>& w_more, const metric& m, workspace& pool)
         : metric_(m), pool_(pool), rows_(rows), cols_(wq.rows()) {
         load_scale(cols_);
         columns_.emplace(pool, cols_, cols_);
-        auto e = columns_->matrix();
-        const Eigen::VectorXf d = (scale_ * std::ldexp(1.0, -exponent_)).cast<float>();
-        for (index j = 0; j < cols_; ++j) {
-            const index below = cols_ - j;
-            e.col(j).tail(below) = d(j) * known.lower.matrix().col(j).tail(below).cwiseProduct(d.tail(below));
-            product_scale_ += 2.0 * e.col(j).tail(below).squaredNorm() - e(j, j) * e(j, j);
-        }
-        whole_ = e.diagonal().template cast<double>().sum();
+        const dense_span<Real> e = columns_->matrix();
+        const vector<double> precise = relative_scale();
+        const vector<Real> d = converted<Real, double>(precise);
+        scale_lower(e, known.lower.matrix(), d);
+        for (index j = 0; j < cols_; ++j)
+            product_scale_ += 2.0 * squared_norm<Real>(e.block(j, j, cols_ - j, 1)) - e(j, j) * e(j, j);
+        whole_ = trace_of<Real>(e);
         const index count = wq.cols() - known.taken;
-        Eigen::MatrixXf since(cols_, count + w_more.cols());
-        since << d.asDiagonal() * wq.rightCols(count).template cast<float>(),
-            d.asDiagonal() * w_more.template cast<float>();
-        add_gram_lower<float>(e, since, op::none, into::subtract);
-        kept_ = e.diagonal().template cast<double>().sum();
+        dense since(cols_, count + w_more.cols());
+        const dense_span<Real> taken(since);
+        assign<Real, Scalar>(taken.leftCols(count), wq.rightCols(count));
+        assign<Real, Scalar>(taken.rightCols(w_more.cols()), w_more);
+        scale_rows<Real>(taken, d.data());
+        add_gram_lower<Real>(e, taken, op::none, into::subtract);
+        kept_ = trace_of<Real>(e);
     }
 
     /// Rows m and columns of B.
@@ -113,30 +115,31 @@ public:
     }
 
     /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
-    void apply(dense_out<float> y, const dense_ref<float>& x) {
+    void apply(dense_out<Real> y, dense_ref<Real> x) {
         scratch inner(pool_, cols(), x.cols());
-        multiply_into<float>(inner.matrix(), b(), op::transpose, x, op::none);
-        if (!has_inner()) return multiply_into<float>(y, b(), op::none, inner.matrix(), op::none);
+        multiply_into<Real>(inner.matrix(), b(), op::transpose, x, op::none);
+        if (!has_inner()) return multiply_into<Real>(y, b(), op::none, inner.matrix(), op::none);
         scratch middle(pool_, cols(), x.cols());
         if (keep_inner_) {
             load_inner();
-            multiply_symmetric_into<float>(middle.matrix(), c_->matrix(), inner.matrix());
+            multiply_symmetric_into<Real>(middle.matrix(), c_->matrix(), inner.matrix());
         } else {
-            middle.matrix().setZero();
-            for_each_block([&](index first, index count, const auto& c) {
+            set_constant<Real>(middle.matrix(), Real(0));
+            for_each_block([&](index first, index count, dense_span<Real> c) {
                 const index below = cols() - first - count;
-                const auto from = inner.matrix().middleRows(first, count);
-                const auto strip = c.bottomRows(below);
-                multiply_into<float>(middle.matrix().bottomRows(below), strip, op::none, from, op::none,
-                                     into::add);
-                const Eigen::MatrixXf square = c.topRows(count).template selfadjointView<Eigen::Lower>();
-                multiply_into<float>(middle.matrix().middleRows(first, count), square, op::none, from,
-                                     op::none, into::add);
-                multiply_into<float>(middle.matrix().middleRows(first, count), strip, op::transpose,
-                                     inner.matrix().bottomRows(below), op::none, into::add);
+                const dense_ref<Real> from = inner.matrix().middleRows(first, count);
+                const dense_ref<Real> strip = c.bottomRows(below);
+                multiply_into<Real>(middle.matrix().bottomRows(below), strip, op::none, from, op::none,
+                                    into::add);
+                const dense_span<Real> square = c.topRows(count);
+                mirror_lower<Real>(square);
+                multiply_into<Real>(middle.matrix().middleRows(first, count), square, op::none, from,
+                                    op::none, into::add);
+                multiply_into<Real>(middle.matrix().middleRows(first, count), strip, op::transpose,
+                                    inner.matrix().bottomRows(below), op::none, into::add);
             });
         }
-        multiply_into<float>(y, b(), op::none, middle.matrix(), op::none);
+        multiply_into<Real>(y, b(), op::none, middle.matrix(), op::none);
     }
 
     /// C will be converted to single precision anew for each product, and not be kept: n² numbers less.
@@ -144,26 +147,25 @@ public:
 
     /// tr G; mn² flops.
     [[nodiscard]] double trace() {
-        if (!has_inner()) return squared_norm();
+        if (!has_inner()) return squared_norm<Real>(b());
         double sum = 0.0;
         if (!keep_inner_) {
-            for_each_half([&](const auto& half, const auto& block) {
-                for (index j = 0; j < block.cols(); ++j)
-                    sum +=
-                        2.0 * half.col(j).template cast<double>().dot(block.col(j).template cast<double>());
+            for_each_half([&](dense_ref<Real> half, dense_ref<Real> block) {
+                sum += 2.0 * inner_product<Real>(half, block);
             });
             return sum;
         }
         // ⟨C, BᵀB⟩: the same flops, all of them in one symmetric product.
         load_inner();
         scratch weights(pool_, cols(), cols());
-        weights.matrix().setZero();
-        add_gram_lower<float>(weights.matrix(), b(), op::transpose);
+        set_constant<Real>(weights.matrix(), Real(0));
+        add_gram_lower<Real>(weights.matrix(), b(), op::transpose);
         for (index j = 0; j < cols(); ++j) {
             const index below = cols() - j;
-            const auto c = c_->matrix().col(j).tail(below).cast<double>();
-            const auto w = weights.matrix().col(j).tail(below).cast<double>();
-            sum += 2.0 * c.dot(w) - c(0) * w(0);
+            const dense_ref<Real> c = c_->matrix().block(j, j, below, 1);
+            const dense_ref<Real> w = weights.matrix().block(j, j, below, 1);
+            sum +=
+                2.0 * inner_product<Real>(c, w) - static_cast<double>(c(0, 0)) * static_cast<double>(w(0, 0));
         }
         return sum;
     }
@@ -173,20 +175,21 @@ public:
     /// use of B and C: no `apply` and no `trace` after it.
     [[nodiscard]] scratch form_left() {
         scratch g(pool_, rows(), rows());
-        g.matrix().setZero();
+        set_constant<Real>(g.matrix(), Real(0));
         const bool factored = metric_.has_matrix() && worth_factoring(rows(), cols());
         if (factored) {
             load_inner();
-            if (cholesky_lower<float>(c_->matrix()))
-                multiply_right_lower(b_->matrix(), c_->matrix());
+            if (cholesky_lower<Real>(c_->matrix()))
+                multiply_lower<Real>(c_->matrix(), b_->matrix(), false);
             else
                 c_.reset();
         }
         if (has_inner() && !(factored && c_))
-            for_each_half(
-                [&](const auto& half, const auto& block) { add_symmetric_lower(g.matrix(), half, block); });
+            for_each_half([&](dense_ref<Real> half, dense_ref<Real> block) {
+                add_symmetric_lower<Real>(g.matrix(), half, block);
+            });
         else
-            add_gram_lower<float>(g.matrix(), b(), op::none);
+            add_gram_lower<Real>(g.matrix(), b(), op::none);
         return g;
     }
 
@@ -194,25 +197,23 @@ public:
     [[nodiscard]] scratch form_columns() {
         if (columns_) return std::move(*columns_);
         scratch g(pool_, cols(), cols());
-        g.matrix().setZero();
-        add_gram_lower<float>(g.matrix(), b(), op::transpose);
+        set_constant<Real>(g.matrix(), Real(0));
+        add_gram_lower<Real>(g.matrix(), b(), op::transpose);
         return g;
     }
 
     /// `EᵀE` from `BᵀB = D EᵀE D`, without rounding where D holds powers of two (a Gram matrix as metric).
     /// Nothing where channels are missing from B, or are close to underflow in it.
     [[nodiscard]] std::optional<residual_gram> unscale(const scratch& columns, index taken) {
-        const Eigen::VectorXd d = scale_ * std::ldexp(1.0, -exponent_);
         constexpr double least = 0x1p-30;
-        if (!(d.minCoeff() >= least)) return std::nullopt;
-        residual_gram result{scratch(pool_, cols(), cols()), taken};
-        const Eigen::VectorXf inverse = d.cwiseInverse().cast<float>();
-        auto e = result.lower.matrix();
+        vector<Real> inverse(cols());
+        const vector<double> d = relative_scale();
         for (index j = 0; j < cols(); ++j) {
-            const index below = cols() - j;
-            e.col(j).tail(below) =
-                inverse(j) * columns.matrix().col(j).tail(below).cwiseProduct(inverse.tail(below));
+            if (!(d(j) >= least)) return std::nullopt;
+            inverse(j) = static_cast<Real>(1.0 / d(j));
         }
+        residual_gram result{scratch(pool_, cols(), cols()), taken};
+        scale_lower(result.lower.matrix(), columns.matrix(), inverse);
         return result;
     }
 
@@ -224,44 +225,43 @@ public:
         if (!has_inner()) return g;
         if (metric_.has_matrix()) {
             load_inner();
-            if (cholesky_lower<float>(c_->matrix())) {
-                multiply_two_sided(g.matrix(), c_->matrix());
+            if (cholesky_lower<Real>(c_->matrix())) {
+                multiply_two_sided<Real>(g.matrix(), c_->matrix());
                 return g;
             }
             c_.reset();
         }
-        root_ = metric_.factor().basis.cast<float>();
+        root_ = converted<Real, double>(metric_.factor().basis);
         scratch product(pool_, cols(), root_.cols());
-        multiply_symmetric_into<float>(product.matrix(), g.matrix(), root_);
+        multiply_symmetric_into<Real>(product.matrix(), g.matrix(), root_);
         scratch result(pool_, root_.cols(), root_.cols());
-        multiply_into<float>(result.matrix(), root_, op::transpose, product.matrix(), op::none);
+        multiply_into<Real>(result.matrix(), root_, op::transpose, product.matrix(), op::none);
         return result;
     }
 
     /// `U ← B S V`: vectors that go with `form_right` to those of G, but for their lengths. `w`, `q` and
     /// `more` are those that the operator was made of.
     template <class Scalar>
-    void map_back(dense_out<float> u, const dense_ref<float>& v, const dense_ref<Scalar>& w,
-                  const dense_matrix<Scalar>& q, const Eigen::MatrixXd& more) {
-        Eigen::MatrixXf inner = v;
-        if (c_)
-            multiply_left_lower(c_->matrix(), inner);
-        else if (has_inner())
-            inner = multiply<float>(root_, op::none, v, op::none);
-        if (data_ != nullptr) return multiply_into<float>(u, b(), op::none, inner, op::none);
-        inner = (scale_ * std::ldexp(1.0, -exponent_)).cast<float>().asDiagonal() * inner;
-        dense_matrix<Scalar> result = multiply<Scalar>(w, op::none, inner.cast<Scalar>(), op::none);
+    void map_back(dense_out<Real> u, dense_ref<Real> v, dense_ref<Scalar> w, const dense_matrix<Scalar>& q,
+                  const Eigen::MatrixXd& more) {
+        dense inner =
+            c_ || !has_inner() ? converted<Real, Real>(v) : multiply<Real>(root_, op::none, v, op::none);
+        if (c_) multiply_lower<Real>(c_->matrix(), inner, true);
+        if (data_ != nullptr) return multiply_into<Real>(u, b(), op::none, inner, op::none);
+        const vector<double> d = relative_scale();
+        const dense_matrix<Real> rounded = converted<Real, double>(d);
+        scale_rows<Real>(inner, rounded.data());
+        dense_matrix<Scalar> result = multiply<Scalar>(w, op::none, converted<Scalar, Real>(inner), op::none);
         project_out<Scalar>(result, q);
-        u = result.template cast<float>();
-        project_out<float>(u, more.cast<float>());
+        assign<Real, Scalar>(u, result);
+        project_out<Real>(u, converted<Real, double>(more));
     }
 
 private:
     static constexpr index chunk = 256;
 
-    using map = Eigen::Map<const Eigen::MatrixXf, 0, Eigen::OuterStride<>>;
-    [[nodiscard]] map b() const { return {data_, rows_, cols_, Eigen::OuterStride<>(stride_)}; }
-    void refer_to(const dense_ref<float>& matrix) {
+    [[nodiscard]] dense_ref<Real> b() const { return {data_, rows_, cols_, stride_}; }
+    void refer_to(dense_ref<Real> matrix) {
         data_ = matrix.data();
         rows_ = matrix.rows();
         cols_ = matrix.cols();
@@ -271,16 +271,25 @@ private:
         return metric_.has_matrix() ||
                (!metric_.is_identity() && metric_.factor().kind != whitening::diagonal);
     }
-    [[nodiscard]] double squared_norm() const {
-        double sum = 0.0;
-        for (index j = 0; j < cols(); ++j)
-            sum += b().col(j).template cast<double>().squaredNorm();
-        return sum;
+    /// D over the power of two that makes its largest entry at most 1, and over what was taken into the
+    /// exponent.
+    [[nodiscard]] vector<double> relative_scale() const {
+        vector<double> d = scale_;
+        for (double& entry : d)
+            entry = std::ldexp(entry, -exponent_);
+        return d;
+    }
+    /// `E ← diag(d) A diag(d)`, lower triangles.
+    static void scale_lower(dense_span<Real> e, dense_ref<Real> a, const vector<Real>& d) {
+        for (index j = 0; j < a.cols(); ++j)
+            for (index i = j; i < a.rows(); ++i)
+                e(i, j) = d.data()[j] * (a(i, j) * d.data()[i]);
     }
 
     /// D, less the power of two that makes its largest entry at most 1.
     void load_scale(index n) {
-        scale_.setOnes(n);
+        scale_.resize(n);
+        std::fill(scale_.begin(), scale_.end(), 1.0);
         if (metric_.has_matrix()) {
             constexpr double least = std::numeric_limits<double>::min();
             for (index i = 0; i < n; ++i) {
@@ -290,79 +299,79 @@ private:
         } else if (!metric_.is_identity()) {
             scale_ = metric_.factor().scale;
         }
-        inverse_scale_ = scale_.unaryExpr([](double d) { return d == 0.0 ? 0.0 : 1.0 / d; });
-        exponent_ = binary_exponent(scale_.maxCoeff());
+        inverse_scale_.resize(n);
+        for (index i = 0; i < n; ++i)
+            inverse_scale_(i) = scale_(i) == 0.0 ? 0.0 : 1.0 / scale_(i);
+        exponent_ = binary_exponent(*std::max_element(scale_.begin(), scale_.end()));
     }
 
     template <class Scalar, class Working>
-    void load(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q, const dense_ref<Scalar>& wq,
+    void load(dense_ref<Scalar> w, const dense_matrix<Scalar>& q, dense_ref<Scalar> wq,
               const Eigen::MatrixXd& more) {
         kept_ = whole_ = 0.0;
-        std::optional<dense_matrix<Working>> q_converted;
-        const dense_matrix<Working>& q_working = converted<Working>(q, q_converted);
-        std::optional<dense_matrix<Working>> more_converted;
-        const dense_matrix<Working>& more_working = converted<Working>(more, more_converted);
-        dense_matrix<Working> block;
+        dense_matrix<Working> q_copy;
+        dense_matrix<Working> more_copy;
+        const dense_ref<Working> q_working = in_scalar<Working, Scalar>(q, q_copy);
+        const dense_ref<Working> more_working = in_scalar<Working, double>(more, more_copy);
         const bool none = q.cols() + more.cols() == 0;
+        const vector<double> d = relative_scale();
         const index panel = q.cols() + more.cols() <= 16 ? thin_panel(w.rows()) : chunk;
+        dense_matrix<Working> memory(w.rows(), none ? 0 : std::min(panel, w.cols()));
         for (index first = 0; first < w.cols(); first += panel) {
             const index count = std::min(panel, w.cols() - first);
-            const auto columns = w.middleCols(first, count);
-            const Eigen::VectorXd d = scale_.segment(first, count) * std::ldexp(1.0, -exponent_);
-            auto target = b_->matrix().middleCols(first, count);
+            const dense_ref<Scalar> columns = w.middleCols(first, count);
+            const dense_span<Real> target = b_->matrix().middleCols(first, count);
             if (none) {
-                target = (columns.template cast<double>() * d.asDiagonal()).template cast<float>();
+                assign_scaled<Real, Scalar>(target, columns, d.data() + first);
             } else {
-                block = columns.template cast<Working>();
+                const dense_span<Working> block = dense_span<Working>(memory).leftCols(count);
+                assign<Working, Scalar>(block, columns);
                 for (index j = 0; j < count; ++j)
-                    whole_ += static_cast<double>(block.col(j).squaredNorm()) * d(j) * d(j);
+                    whole_ += squared_norm_of_column<Working>(block, j) * d(first + j) * d(first + j);
                 if constexpr (std::same_as<Scalar, Working>)
                     multiply_into<Working>(block, q, op::none, wq.middleRows(first, count), op::transpose,
                                            into::subtract);
                 else
                     project_out<Working>(block, q_working);
                 project_out<Working>(block, more_working);
-                target = (block * d.template cast<Working>().asDiagonal()).template cast<float>();
+                assign_scaled<Real, Working>(target, block, d.data() + first);
             }
-            for (index j = 0; j < count; ++j)
-                kept_ += static_cast<double>(target.col(j).squaredNorm());
+            kept_ += squared_norm<Real>(target);
         }
         if (none) whole_ = kept_;
     }
 
     /// `a` itself where it has that scalar, else a copy.
     template <class To, class From>
-    static const dense_matrix<To>& converted(const dense_matrix<From>& a,
-                                             std::optional<dense_matrix<To>>& copy) {
-        if constexpr (std::same_as<To, From>)
+    [[nodiscard]] static dense_ref<To> in_scalar(dense_ref<From> a, dense_matrix<To>& copy) {
+        if constexpr (std::same_as<To, From>) {
             return a;
-        else
-            return copy.emplace(a.template cast<To>());
+        } else {
+            copy = converted<To, From>(a);
+            return copy;
+        }
     }
 
     /// `C` below and on its diagonal, rows from `first` on, of `count` columns.
-    void inner_columns(dense_out<float> target, index first, index count) const {
-        if (c_) {
-            target = c_->matrix().block(first, first, cols() - first, count);
-            return;
-        }
+    void inner_columns(dense_out<Real> target, index first, index count) const {
+        if (c_) return assign<Real, Real>(target, c_->matrix().block(first, first, cols() - first, count));
         if (!metric_.has_matrix()) {
-            const Eigen::MatrixXd& basis = metric_.factor().basis;
-            target = multiply(basis.bottomRows(basis.rows() - first), op::none,
-                              basis.middleRows(first, count), op::transpose)
-                         .template cast<float>();
+            const dense_ref<double> basis(metric_.factor().basis);
+            assign<Real, double>(target, multiply(basis.bottomRows(basis.rows() - first), op::none,
+                                                  basis.middleRows(first, count), op::transpose));
             return;
         }
-        const Eigen::MatrixXd& lower = metric_.lower();
+        const dense_ref<double> lower(metric_.lower());
         for (index j = 0; j < count; ++j) {
             const index column = first + j;
-            const index rows = lower.rows() - column;
-            target.col(j).head(j).setZero();
-            target.col(j).tail(rows) = ((lower.col(column).tail(rows) * inverse_scale_(column))
-                                            .cwiseProduct(inverse_scale_.tail(rows)))
-                                           .template cast<float>();
-            const double shift = metric_.shift() * inverse_scale_(column) * inverse_scale_(column);
-            target(j, j) += static_cast<float>(shift);
+            const double scale = inverse_scale_.data()[column];
+            const double* const from = lower.col(column) + first;
+            const double* const scales = inverse_scale_.data() + first;
+            Real* const to = target.col(j);
+            std::fill_n(to, j, Real(0));
+            for (index i = j; i < target.rows(); ++i)
+                to[i] = static_cast<Real>(from[i] * scale * scales[i]);
+            to[j] += static_cast<Real>(metric_.shift() * scale * scale);
         }
     }
 
@@ -383,7 +392,7 @@ private:
         scratch lower(pool_, cols(), chunk);
         for (index first = 0; first < cols(); first += chunk) {
             const index count = std::min(chunk, cols() - first);
-            auto c = lower.matrix().topLeftCorner(cols() - first, count);
+            const dense_span<Real> c = lower.matrix().block(0, 0, cols() - first, count);
             inner_columns(c, first, count);
             f(first, count, c);
         }
@@ -394,11 +403,12 @@ private:
     template <class F>
     void for_each_half(F&& f) {
         scratch half(pool_, rows(), chunk);
-        for_each_block([&](index first, index count, auto& c) {
-            c.topRows(count).template triangularView<Eigen::StrictlyUpper>().setZero();
-            c.diagonal() *= 0.5F;
-            auto p = half.matrix().leftCols(count);
-            multiply_into<float>(p, b().rightCols(cols() - first), op::none, c, op::none);
+        for_each_block([&](index first, index count, dense_span<Real> c) {
+            clear_above_diagonal<Real>(c);
+            for (index j = 0; j < count; ++j)
+                c(j, j) *= Real(0.5);
+            const dense_span<Real> p = half.matrix().leftCols(count);
+            multiply_into<Real>(p, b().rightCols(cols() - first), op::none, c, op::none);
             f(p, b().middleCols(first, count));
         });
     }
@@ -406,14 +416,14 @@ private:
     const metric& metric_;
     workspace& pool_;
     std::optional<scratch> b_;  ///< B, unless it is W itself
-    const float* data_ = nullptr;
+    const Real* data_ = nullptr;
     index rows_ = 0;
     index cols_ = 0;
     index stride_ = 0;
     std::optional<scratch> c_;  ///< lower triangle, of C or of its Cholesky factor
-    Eigen::MatrixXf root_;      ///< the factor of C where that is not it
-    Eigen::VectorXd scale_;
-    Eigen::VectorXd inverse_scale_;
+    dense root_;                ///< the factor of C where that is not it
+    vector<double> scale_;
+    vector<double> inverse_scale_;
     int exponent_ = 0;
     double kept_ = 0.0;
     double whole_ = 0.0;

@@ -19,10 +19,12 @@
 #include <concepts>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail {
 
@@ -60,8 +62,8 @@ class single_precision_solver {
 public:
     /// For the residual of `w` after `q` (`wq = wᵀ q`) in the metric `m`. `columns`, unless it is null, is
     /// the Gram matrix that an earlier stage has left, and takes that of this stage if it forms one.
-    single_precision_solver(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
-                            const dense_ref<Scalar>& wq, const metric& m, accuracy level, workspace& pool,
+    single_precision_solver(dense_ref<Scalar> w, const dense_matrix<Scalar>& q, dense_ref<Scalar> wq,
+                            const metric& m, accuracy level, workspace& pool,
                             std::optional<residual_gram>* columns = nullptr)
         : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns) {
         if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
@@ -104,7 +106,7 @@ private:
     };
 
     struct problem {
-        gram_operator<> g;
+        gram_operator<float> g;
         std::optional<scratch> gram = {};  ///< of the smaller side, lower triangle
         std::optional<double> whole = {};  ///< trace of the operator
         double taken = 0.0;                ///< of the trace: eigenvalues that are locked
@@ -121,24 +123,30 @@ private:
     }
     [[nodiscard]] problem begin(const solver_choice& choice, const giants& off);
     void complete(problem& p, const solver_choice& choice, index taken);
-    [[nodiscard]] static double squared_norm(const dense_ref<Scalar>& a) {
-        double sum = 0.0;
-        for (index j = 0; j < a.cols(); ++j)
-            sum += static_cast<double>(a.col(j).squaredNorm());
-        return sum;
-    }
     [[nodiscard]] double taken_by_q() const;
     void project_out_all(dense_out<double> x, const giants& off) const {
         project_out_in_double<Scalar>(x, q_);
-        project_out(x, off.vectors);
+        project_out<double>(x, off.vectors);
     }
     /// Random entries of ±1.
     [[nodiscard]] static Eigen::MatrixXd signs(index rows, index cols) {
         std::mt19937_64 random(5489);
         Eigen::MatrixXd z(rows, cols);
-        for (double& x : z.reshaped())
-            x = (random() & 1) != 0 ? 1.0 : -1.0;
+        for (double* x = z.data(); x != z.data() + z.size(); ++x)
+            *x = (random() & 1) != 0 ? 1.0 : -1.0;
         return z;
+    }
+    [[nodiscard]] static double sum_of_squares(const Eigen::VectorXd& values, index count) {
+        return std::inner_product(values.data(), values.data() + count, values.data(), 0.0);
+    }
+    /// Appends the first `count` numbers, at least 0 and times `factor`.
+    static void append(Eigen::VectorXd& spectrum, const Eigen::VectorXd& values, index count, double factor) {
+        const index before = spectrum.size();
+        Eigen::VectorXd all(before + count);
+        std::copy_n(spectrum.data(), before, all.data());
+        std::transform(values.data(), values.data() + count, all.data() + before,
+                       [&](double value) { return std::max(value, 0.0) * factor; });
+        spectrum.swap(all);
     }
     [[nodiscard]] static symmetric_operator product(problem& p);
     /// Directions that stand out of the rest, and have converged.
@@ -149,6 +157,12 @@ private:
         double cost = 0.0;  ///< what taking them for eigenvectors adds to the loss, by their residuals
         bool drown_the_rest = false;  ///< single precision would lose the rest behind them
     };
+    template <class Vectors>
+    static void keep_first(outliers<Vectors>& found, index count) {
+        using scalar = typename Vectors::Scalar;
+        found.vectors = converted<scalar, scalar>(dense_ref<scalar>(found.vectors).leftCols(count));
+        found.values.conservativeResize(count);
+    }
     template <class Vectors>
     void judge(outliers<Vectors>& found, const Eigen::VectorXd& residuals, double bulk, double side) const;
     [[nodiscard]] outliers<Eigen::MatrixXd> giant_channels(const giants& off, index limit) const;
@@ -181,11 +195,11 @@ private:
 /// far it is, to single precision, is seen along a few random combinations.
 template <class Scalar>
 double single_precision_solver<Scalar>::taken_by_q() const {
-    const dense_matrix<Scalar> z = signs(wq_.rows(), 4).template cast<Scalar>();
-    const Eigen::MatrixXd y = multiply<Scalar>(wq_, op::transpose, z, op::none).template cast<double>();
-    const double before = y.squaredNorm();
-    const double after = multiply_in_double<Scalar>(q_, op::none, y).squaredNorm();
-    return squared_norm(wq_) * (before > 0.0 ? 2.0 - after / before : 1.0);
+    const dense_matrix<Scalar> z = converted<Scalar, double>(signs(wq_.rows(), 4));
+    const Eigen::MatrixXd y = converted<double, Scalar>(multiply<Scalar>(wq_, op::transpose, z, op::none));
+    const double before = squared_norm<double>(y);
+    const double after = squared_norm<double>(multiply_in_double<Scalar>(q_, op::none, y));
+    return squared_norm<Scalar>(wq_) * (before > 0.0 ? 2.0 - after / before : 1.0);
 }
 
 /// The operator, of which nothing is formed yet.
@@ -193,19 +207,19 @@ template <class Scalar>
 auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const giants& off) -> problem {
     if (choice.route == route::krylov && metric_.is_identity() && off.vectors.cols() == 0 && q_.cols() > 0) {
         // Where the residual is not small against W, it is cheaper to leave Q out of what is iterated on.
-        const double whole = squared_norm(w_);
+        const double whole = squared_norm<Scalar>(w_);
         const double left = whole - taken_by_q();
         if (left > 0.25 * whole) {
-            problem p{gram_operator<>(w_, dense_matrix<Scalar>(w_.rows(), 0),
-                                      dense_matrix<Scalar>(w_.cols(), 0), off.vectors, metric_, pool_)};
+            problem p{gram_operator<float>(w_, dense_matrix<Scalar>(w_.rows(), 0),
+                                           dense_matrix<Scalar>(w_.cols(), 0), off.vectors, metric_, pool_)};
             p.whole = std::ldexp(left, -2 * p.g.exponent());
-            p.locked = q_.template cast<float>();
+            p.locked = converted<float, Scalar>(q_);
             return p;
         }
     }
     if (columns_known(choice))
-        return problem{gram_operator<>(**columns_, w_.rows(), wq_, off.w, metric_, pool_)};
-    problem p{gram_operator<>(w_, q_, wq_, off.vectors, metric_, pool_)};
+        return problem{gram_operator<float>(**columns_, w_.rows(), wq_, off.w, metric_, pool_)};
+    problem p{gram_operator<float>(w_, q_, wq_, off.vectors, metric_, pool_)};
     // Few products are wanted of an operator that is only there to be formed.
     if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
     return p;
@@ -227,13 +241,13 @@ void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& 
     } else {
         p.gram.emplace(p.g.form_left());
     }
-    p.whole = p.gram->matrix().diagonal().template cast<double>().sum();
+    p.whole = trace_of<float>(p.gram->matrix());
     take_out(*p.gram, p.locked);
 }
 
 template <class Scalar>
 symmetric_operator single_precision_solver<Scalar>::product(problem& p) {
-    return [&p](dense_out<float> y, const dense_ref<float>& x) {
+    return [&p](dense_out<float> y, dense_ref<float> x) {
         if (p.gram) {
             multiply_symmetric_into<float>(y, p.gram->matrix(), x);
         } else {
@@ -253,9 +267,10 @@ void single_precision_solver<Scalar>::judge(outliers<Vectors>& found, const Eige
     bulk = std::max(bulk, 4.0 * eps * found.values(0));
     const double loss = least_loss * bulk * side;
     // Behind a huge one the rest is rounding, and so is what is known of it.
-    const auto huge_ones = (found.values.array() > 100.0 * bulk).count();
+    const index huge_ones = std::count_if(found.values.begin(), found.values.end(),
+                                          [&](double value) { return value > 100.0 * bulk; });
     found.drown_the_rest = huge_ones > 0 && (found.values(0) > 3e4 * bulk ||
-                                             noise(product_noise, found.values.head(huge_ones).squaredNorm(),
+                                             noise(product_noise, sum_of_squares(found.values, huge_ones),
                                                    least_loss * bulk, loss) > 0.1 * allowed_);
     index count = 0;
     for (; count < found.values.size() && found.values(count) > 10.0 * bulk; ++count) {
@@ -268,8 +283,7 @@ void single_precision_solver<Scalar>::judge(outliers<Vectors>& found, const Eige
         }
         found.cost += cost;
     }
-    found.vectors.conservativeResize(Eigen::NoChange, count);
-    found.values.conservativeResize(count);
+    keep_first(found, count);
 }
 
 /// Channels that are, in the metric, more than 16 times as long as the median one announce giants before
@@ -280,14 +294,15 @@ auto single_precision_solver<Scalar>::giant_channels(const giants& off, index li
     -> outliers<Eigen::MatrixXd> {
     const index n = w_.cols();
     const auto side = static_cast<double>(std::min(w_.rows(), n));
-    Eigen::VectorXd taken = Eigen::VectorXd::Zero(n);
-    for (index i = 0; i < wq_.cols(); ++i)
-        taken += wq_.col(i).cwiseAbs2().template cast<double>();
-    taken += off.w.cwiseAbs2().rowwise().sum().template cast<double>();
+    std::vector<double> taken(static_cast<std::size_t>(n), 0.0);
+    for (const dense_ref<Scalar>& coefficients : {dense_ref<Scalar>(wq_), dense_ref<Scalar>(off.w)})
+        for (index i = 0; i < coefficients.cols(); ++i)
+            for (index j = 0; j < n; ++j)
+                taken[static_cast<std::size_t>(j)] += std::pow(static_cast<double>(coefficients(j, i)), 2);
     Eigen::VectorXd lengths = metric_.diagonal(n);  // squared
     for (index j = 0; j < n; ++j) {
-        const auto whole = static_cast<double>(w_.col(j).squaredNorm());
-        const double left = whole - taken(j);
+        const double whole = squared_norm_of_column<Scalar>(w_, j);
+        const double left = whole - taken[static_cast<std::size_t>(j)];
         lengths(j) *= left > 1e-3 * whole ? left : 0.0;  // less would be rounding
     }
     Eigen::VectorXd sorted = lengths;
@@ -296,13 +311,13 @@ auto single_precision_solver<Scalar>::giant_channels(const giants& off, index li
     if (typical == 0.0) return {};
     const index most = std::min<index>({32, limit - 1, w_.rows()});
     Eigen::MatrixXd x(w_.rows(), 0);
-    for (index longest = 0; x.cols() < most; lengths(longest) = 0.0) {
-        const double length = lengths.maxCoeff(&longest);
-        if (!(length > 16.0 * 16.0 * typical)) break;
-        x.conservativeResize(Eigen::NoChange, x.cols() + 1);
-        x.rightCols(1) = w_.col(longest).template cast<double>();
-        project_out_all(x.rightCols(1), off);
-        x.rightCols(1).stableNormalize();
+    const auto longest = [&] { return std::max_element(lengths.begin(), lengths.end()); };
+    for (auto length = longest(); x.cols() < most && *length > 16.0 * 16.0 * typical; length = longest()) {
+        const dense_span<double> channel = append_columns<double>(x, 1);
+        assign<double, Scalar>(channel, w_.middleCols(length - lengths.begin(), 1));
+        project_out_all(channel, off);
+        normalize_columns<double>(channel);
+        *length = 0.0;
     }
     const double bulk = typical * static_cast<double>(n) / side;
     constexpr int steps = 3;
@@ -310,31 +325,31 @@ auto single_precision_solver<Scalar>::giant_channels(const giants& off, index li
         orthonormalize<double>(x);
         Eigen::MatrixXd y = weigh(x);
         project_out_all(y, off);
-        const tridiagonal_eigen<double> eigen(multiply(x, op::transpose, y, op::none));
+        const tridiagonal_eigen<double> eigen(multiply<double>(x, op::transpose, y, op::none));
         if (!eigen.converged()) break;
         const Eigen::MatrixXd v = eigen.vectors(x.cols());
         outliers<Eigen::MatrixXd> found;
         found.values = eigen.values();
-        found.vectors = multiply(y, op::none, v, op::none);
-        const Eigen::VectorXd residuals =
-            (found.vectors - multiply(x, op::none, v, op::none) * found.values.asDiagonal())
-                .colwise()
-                .squaredNorm()
-                .transpose();
+        found.vectors = multiply<double>(y, op::none, v, op::none);
+        Eigen::MatrixXd difference = multiply<double>(x, op::none, v, op::none);
+        assign_scaled<double, double>(difference, difference, found.values.data());
+        add_multiple<double>(difference, -1.0, found.vectors);
+        const Eigen::VectorXd residuals = squared_norms_of_columns<double>(difference);
         x = found.vectors;
         judge(found, residuals, bulk, side);
         if (!found.drown_the_rest) break;
         // Of a vector at an angle s to the true one the quotient uᵀG²u/uᵀGu is off by s²·μ, μ being what is
         // mixed in: a few times the bulk, or channels that were not taken.
-        const double mixed = std::max(10.0 * bulk, lengths.maxCoeff());
+        const double mixed = std::max(10.0 * bulk, *longest());
         index count = 0;
         while (count < found.values.size() &&
                residuals(count) * mixed <= 1e-6 * found.values(0) * found.values(count) * found.values(count))
             ++count;
         if (count == 0) continue;
-        found.vectors.conservativeResize(Eigen::NoChange, count);
-        found.values.conservativeResize(count);
-        found.values = found.vectors.colwise().squaredNorm().transpose().cwiseQuotient(found.values).eval();
+        keep_first(found, count);
+        const Eigen::VectorXd squares = squared_norms_of_columns<double>(found.vectors);
+        for (index i = 0; i < count; ++i)
+            found.values(i) = squares(i) / found.values(i);
         orthonormalize<double>(found.vectors);
         return found;
     }
@@ -357,9 +372,10 @@ auto single_precision_solver<Scalar>::search_outliers(problem& p, index limit) -
     const auto side = static_cast<double>(p.side());
     // Before the trace is known the least of the Ritz values stands for the rest.
     const double bulk =
-        p.whole ? (p.trace() - found.values.head(most).sum()) / side : found.values(found.values.size() - 1);
+        p.whole ? (p.trace() - sum_of(found.values, 0, most)) / side : found.values(found.values.size() - 1);
     result.vectors = std::move(found.vectors);
-    result.values = found.values.head(most);
+    result.values = found.values;
+    result.values.conservativeResize(most);
     judge(result, found.residuals, bulk, side);
     return result;
 }
@@ -367,9 +383,9 @@ auto single_precision_solver<Scalar>::search_outliers(problem& p, index limit) -
 /// Leaves directions out of the operator from now on.
 template <class Scalar>
 void single_precision_solver<Scalar>::lock(problem& p, const outliers<Eigen::MatrixXf>& found) {
-    p.taken += found.values.sum();
-    p.locked.conservativeResize(p.side(), p.locked.cols() + found.vectors.cols());
-    p.locked.rightCols(found.vectors.cols()) = found.vectors;
+    p.taken += sum_of(found.values, 0, found.values.size());
+    if (p.locked.cols() == 0) p.locked.resize(p.side(), 0);
+    assign<float, float>(append_columns<float>(p.locked, found.vectors.cols()), found.vectors);
     if (p.gram) take_out(*p.gram, found.vectors);
 }
 
@@ -378,9 +394,14 @@ template <class Scalar>
 void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::MatrixXf& u) {
     Eigen::MatrixXf z(u.rows(), u.cols());
     multiply_symmetric_into<float>(z, gram.matrix(), u);
-    const Eigen::MatrixXf inner = -0.5F * multiply<float>(u, op::transpose, z, op::none);
-    multiply_into<float>(z, u, op::none, inner, op::none, into::add);
-    add_symmetric_lower(gram.matrix(), -u, z);
+    // With the signs of U and Z exchanged: `U (½ UᵀGU) − G U` and `+ U Zᵀ`.
+    const Eigen::MatrixXf inner = multiply<float>(u, op::transpose, z, op::none);
+    Eigen::MatrixXf negative(z.rows(), z.cols());
+    multiply_into<float>(negative, u, op::none, inner, op::none);
+    for (index j = 0; j < z.cols(); ++j)
+        for (index i = 0; i < z.rows(); ++i)
+            z(i, j) = 0.5F * negative(i, j) - z(i, j);
+    add_symmetric_lower<float>(gram.matrix(), u, z);
 }
 
 /// `W M Wᵀ X` in double; W and M are read where they are.
@@ -406,7 +427,10 @@ bool single_precision_solver<Scalar>::orthonormal(const dense_matrix<Scalar>& q)
     const Eigen::MatrixXd z = signs(q.cols(), 4);
     const Eigen::MatrixXd same =
         multiply_in_double<Scalar>(q, op::transpose, multiply_in_double<Scalar>(q, op::none, z));
-    return (same - z).norm() <= 1e-4 * z.norm();
+    double difference = 0.0;
+    for (index i = 0; i < z.size(); ++i)
+        difference += std::pow(same.data()[i] - z.data()[i], 2);
+    return std::sqrt(difference) <= 1e-4 * std::sqrt(squared_norm<double>(z));
 }
 
 /// The same estimate as that of Krylov iterations, `Σ ‖r_i‖²/(θ_i − μ)` over the loss, of what was found,
@@ -415,17 +439,18 @@ bool single_precision_solver<Scalar>::orthonormal(const dense_matrix<Scalar>& q)
 template <class Scalar>
 double single_precision_solver<Scalar>::measured_gap(const leading_subspace<Scalar>& found, index k) const {
     constexpr index probes = 8;
-    const double loss = found.total - found.spectrum.head(k).sum();
+    const double loss = found.total - sum_of(found.spectrum, 0, k);
     const auto dropped = static_cast<double>(std::max<index>(1, std::min(w_.rows(), w_.cols()) - k));
     Eigen::MatrixXd combinations = signs(k, probes);
     const double least = 0.3 * found.spectrum(k - 1);
-    for (index i = 0; i < k; ++i)
-        combinations.row(i) /= std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total);
-    Eigen::MatrixXd residuals =
-        weigh(multiply_in_double<Scalar>(found.basis, op::none, combinations)) / found.total;
+    for (index j = 0; j < probes; ++j)
+        for (index i = 0; i < k; ++i)
+            combinations(i, j) /=
+                std::sqrt(std::max(found.spectrum(i) - loss / dropped, least) / found.total) * found.total;
+    Eigen::MatrixXd residuals = weigh(multiply_in_double<Scalar>(found.basis, op::none, combinations));
     project_out_in_double<Scalar>(residuals, q_);
     project_out_in_double<Scalar>(residuals, found.basis);
-    return residuals.squaredNorm() / static_cast<double>(probes) * (found.total / loss);
+    return squared_norm<double>(residuals) / static_cast<double>(probes) * (found.total / loss);
 }
 
 template <class Scalar>
@@ -445,20 +470,16 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     double locked_squares = 0.0;
     double locked_cost = 0.0;
     const auto keep = [&](const Eigen::MatrixXd& directions, const Eigen::VectorXd& values, double cost) {
-        const index count = directions.cols();
-        result.basis.conservativeResize(Eigen::NoChange, result.basis.cols() + count);
-        result.basis.rightCols(count) = directions.template cast<Scalar>();
-        result.spectrum.conservativeResize(result.basis.cols());
-        result.spectrum.tail(count) = values;
+        assign<Scalar, double>(append_columns<Scalar>(result.basis, directions.cols()), directions);
+        result.spectrum.conservativeResize(result.basis.cols() - directions.cols());
+        append(result.spectrum, values, directions.cols(), 1.0);
         locked_cost += cost;
     };
     const auto take_off = [&](const Eigen::MatrixXd& directions) {
         const index count = directions.cols();
-        off.vectors.conservativeResize(Eigen::NoChange, off.vectors.cols() + count);
-        off.vectors.rightCols(count) = directions;
-        off.w.conservativeResize(Eigen::NoChange, off.vectors.cols());
-        off.w.rightCols(count) =
-            multiply<Scalar>(w_, op::transpose, directions.template cast<Scalar>(), op::none);
+        assign<double, double>(append_columns<double>(off.vectors, count), directions);
+        multiply_into<Scalar>(append_columns<Scalar>(off.w, count), w_, op::transpose,
+                              converted<Scalar, double>(directions), op::none);
     };
     const auto taken = [&] { return q_.cols() + off.vectors.cols(); };
     constexpr int passes = 4;
@@ -488,20 +509,22 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
                 p->g.template map_back<Scalar>(mapped, found.vectors, w_, q_, off.vectors);
             else
                 mapped = found.vectors;
-            Eigen::MatrixXd directions = mapped.cast<double>();
+            Eigen::MatrixXd directions = converted<double, float>(mapped);
             const bool again = found.drown_the_rest && pass < passes;
             if (again)
                 directions = refine(directions, off);
             else if (p->mapped(choice))
                 orthonormalize<double>(directions);
-            keep(directions, found.values * scale(), found.cost * scale());
+            Eigen::VectorXd values(0);
+            append(values, found.values, found.values.size(), scale());
+            keep(directions, values, found.cost * scale());
             if (again) {
                 take_off(directions);
                 if (columns_ != nullptr) columns_->reset();  // what was formed has lost the rest
                 continue;
             }
             lock(*p, found);
-            locked_squares = found.values.squaredNorm();
+            locked_squares = sum_of_squares(found.values, found.values.size());
         }
         if (first == search::early) complete(*p, choice, taken());
         break;
@@ -527,7 +550,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
                 p->whole = found.total + p->taken;
                 result.total_error = found.total_error * scale();
             }
-            result.gap = krylov_margin * found.missing / (p->trace() - found.values.head(*wanted).sum());
+            result.gap = krylov_margin * found.missing / (p->trace() - sum_of(found.values, 0, *wanted));
         }
     }
     double squares = 0.0;
@@ -536,16 +559,17 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             if (p->g.rows() > p->g.cols()) return std::nullopt;
             p->gram.emplace(p->g.form_left());
             take_out(*p->gram, p->locked);
-            p->whole = p->gram->matrix().diagonal().template cast<double>().sum() + p->taken;
+            p->whole = trace_of<float>(p->gram->matrix()) + p->taken;
         }
-        const tridiagonal_eigen<float> eigen(Eigen::MatrixXf(p->gram->matrix()));
+        const tridiagonal_eigen<float> eigen(converted<float, float>(p->gram->matrix()));
         if (!eigen.converged()) return std::nullopt;
-        found.values = eigen.values().cast<double>();
-        squares = found.values.squaredNorm();
+        found.values = converted<double, float>(eigen.values());
+        squares = sum_of_squares(found.values, found.values.size());
         if (!wanted) {
-            Eigen::VectorXd all(given + found.values.size());
-            all << result.spectrum, found.values.cwiseMax(0.0) * scale();
-            all.conservativeResize(std::min(w_.rows(), w_.cols()));
+            Eigen::VectorXd all = result.spectrum;
+            append(all, found.values, std::min(found.values.size(), std::min(w_.rows(), w_.cols()) - given),
+                   scale());
+            append(all, Eigen::VectorXd::Zero(w_.rows()), std::min(w_.rows(), w_.cols()) - all.size(), 1.0);
             wanted = ask(all) - given;
             if (*wanted <= 0) return std::nullopt;
         }
@@ -554,48 +578,45 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
         result.solver = "Gram + " + std::string(eigen.name()) + " (single)";
         result.gap = 0.0;
         // The trace is a sum of rounded squares, the eigenvalues are off by at most ‖E‖ each.
-        const double loss = found.values.tail(found.values.size() - *wanted).sum();
+        const double loss = sum_of(found.values, *wanted, found.values.size());
         const double slack = eigensolver_noise * std::numeric_limits<float>::epsilon() * std::sqrt(squares) *
                              static_cast<double>(found.values.size() - *wanted);
         result.certified = slack <= allowed_ * (loss - slack);
     } else {
-        const double rest = p->trace() - found.values.head(*wanted).sum();
-        squares = found.values.head(*wanted).squaredNorm() + rest * found.values(*wanted - 1);
+        const double rest = p->trace() - sum_of(found.values, 0, *wanted);
+        squares = sum_of_squares(found.values, *wanted) + rest * found.values(*wanted - 1);
     }
-    const double loss = p->trace() - found.values.head(*wanted).sum();
+    const double loss = p->trace() - sum_of(found.values, 0, *wanted);
     result.gap += noise(eigensolver_noise, squares, found.values(*wanted - 1), loss) +
                   noise(product_noise, squares + locked_squares + p->g.product_scale(),
                         found.values(*wanted - 1), loss);
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
-    result.basis.conservativeResize(Eigen::NoChange, given + *wanted);
-    const auto map_to = [&](dense_out<float> u) {
+    const dense_span<Scalar> found_basis = append_columns<Scalar>(result.basis, *wanted);
+    const auto map_to = [&](dense_span<float> u) {
         p->g.template map_back<Scalar>(u, found.vectors, w_, q_, off.vectors);
-        for (index j = 0; j < *wanted; ++j)
-            u.col(j).stableNormalize();
+        normalize_columns<float>(u);
         orthonormalize<float>(u);
     };
-    auto found_basis = result.basis.rightCols(*wanted);
     if (!p->mapped(choice)) {
-        found_basis = found.vectors.template cast<Scalar>();
+        assign<Scalar, float>(found_basis, found.vectors);
     } else if constexpr (std::same_as<Scalar, float>) {
         map_to(found_basis);
     } else {
         Eigen::MatrixXf u(w_.rows(), *wanted);
         map_to(u);
-        found_basis = u.cast<double>();
+        assign<Scalar, float>(found_basis, u);
     }
     found.vectors.resize(0, 0);
     // What was locked is left out to rounding on the scale of what was locked, not of what is left.
-    project_out<Scalar>(found_basis, result.basis.leftCols(given));
+    project_out<Scalar>(found_basis, dense_ref<Scalar>(result.basis).leftCols(given));
     // Beyond k the values of a Krylov iteration are lower bounds and no more.
     const index values = found.converged
                              ? *wanted
                              : std::min<index>(found.values.size(), std::min(w_.rows(), w_.cols()) - given);
-    result.spectrum.conservativeResize(given + values);
-    result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
-    result.total = result.spectrum.head(given).sum() + p->trace() * scale();
+    append(result.spectrum, found.values, values, scale());
+    result.total = sum_of(result.spectrum, 0, given) + p->trace() * scale();
     p.reset();
     if (!orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
     result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
