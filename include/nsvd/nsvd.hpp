@@ -19,6 +19,7 @@
 #include "metrics.hpp"
 #include "nested.hpp"
 #include "pivoted_low_rank.hpp"
+#include "progress.hpp"
 #include "rank/compression.hpp"
 #include "rank/energy.hpp"
 #include "rank/fixed_rank.hpp"

@@ -7,6 +7,7 @@
 #include "../detail/factorizations.hpp"
 #include "../matrix.hpp"
 #include "../metric.hpp"
+#include "../progress.hpp"
 #include "../workspace.hpp"
 #include "block_krylov.hpp"
 #include "choose.hpp"
@@ -62,8 +63,8 @@ public:
     /// the Gram matrix that an earlier stage has left, and takes that of this stage if it forms one.
     single_precision_solver(const dense_ref<Scalar>& w, const dense_matrix<Scalar>& q,
                             const dense_ref<Scalar>& wq, const metric& m, accuracy level, workspace& pool,
-                            std::optional<residual_gram>* columns = nullptr)
-        : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns) {
+                            std::optional<residual_gram>* columns = nullptr, observer* watch = nullptr)
+        : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns), watch_(watch) {
         if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
         const double tau = excess_allowed(level_);
         allowed_ = tau * (2.0 + tau);  // squared errors
@@ -140,7 +141,7 @@ private:
             x = (random() & 1) != 0 ? 1.0 : -1.0;
         return z;
     }
-    [[nodiscard]] static symmetric_operator product(problem& p);
+    [[nodiscard]] symmetric_operator product(problem& p) const;
     /// Directions that stand out of the rest, and have converged.
     template <class Vectors>
     struct outliers {
@@ -174,6 +175,8 @@ private:
     accuracy level_;
     workspace& pool_;
     std::optional<residual_gram>* columns_;
+    observer* watch_;
+    double step_ = 0.0;  ///< the part of a stage that an iteration's step is reckoned to take
     double allowed_ = 0.0;
 };
 
@@ -232,8 +235,9 @@ void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& 
 }
 
 template <class Scalar>
-symmetric_operator single_precision_solver<Scalar>::product(problem& p) {
-    return [&p](dense_out<float> y, const dense_ref<float>& x) {
+symmetric_operator single_precision_solver<Scalar>::product(problem& p) const {
+    return [this, &p](dense_out<float> y, const dense_ref<float>& x) {
+        if (watch_ != nullptr) watch_->step(step_, 0.85);
         if (p.gram) {
             multiply_symmetric_into<float>(y, p.gram->matrix(), x);
         } else {
@@ -473,7 +477,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             }
         }
         p.reset();
+        tell(watch_, 0.05);
         p.emplace(begin(choice, off));
+        tell(watch_, 0.1);
         // What is left of W may be its rounding: nothing to solve for.
         if (p->g.share_left() < (columns_known(choice) ? residual_gram::least_left : 1e-20))
             return std::nullopt;
@@ -508,6 +514,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     }
     const index given = result.basis.cols();
     const index side = p->side();
+    tell(watch_, choice.route == route::krylov ? 0.1 : 0.35);
+    step_ =
+        0.5 * static_cast<double>(choice.block) / static_cast<double>(std::max<index>(choice.dimension, 1));
 
     eigen_estimate found;
     std::optional<index> wanted = known;
@@ -538,6 +547,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             take_out(*p->gram, p->locked);
             p->whole = p->gram->matrix().diagonal().template cast<double>().sum() + p->taken;
         }
+        tell(watch_, 0.4);
         const tridiagonal_eigen<float> eigen(Eigen::MatrixXf(p->gram->matrix()));
         if (!eigen.converged()) return std::nullopt;
         found.values = eigen.values().cast<double>();
@@ -569,6 +579,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
+    tell(watch_, 0.85);
     result.basis.conservativeResize(Eigen::NoChange, given + *wanted);
     const auto map_to = [&](dense_out<float> u) {
         p->g.template map_back<Scalar>(u, found.vectors, w_, q_, off.vectors);
@@ -597,6 +608,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     result.spectrum.tail(values) = found.values.head(values).cwiseMax(0.0) * scale();
     result.total = result.spectrum.head(given).sum() + p->trace() * scale();
     p.reset();
+    tell(watch_, 0.95);
     if (!orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
     result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
     if (!(result.gap <= allowed_)) return std::nullopt;
