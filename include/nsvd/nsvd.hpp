@@ -9,6 +9,7 @@
 #include "bias.hpp"
 #include "calibration.hpp"
 #include "decompose.hpp"
+#include "describe.hpp"
 #include "error.hpp"
 #include "every_rank.hpp"
 #include "interpolative.hpp"
