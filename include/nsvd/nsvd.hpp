@@ -10,6 +10,7 @@
 #include "calibration.hpp"
 #include "decompose.hpp"
 #include "describe.hpp"
+#include "detail/hints.hpp"
 #include "error.hpp"
 #include "every_rank.hpp"
 #include "interpolative.hpp"
