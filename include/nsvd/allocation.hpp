@@ -298,6 +298,17 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
     return removed;
 }
 
+inline void check_budget(const storage_budget& b) {
+    const auto check = [](const char* name, std::int64_t value, std::int64_t least) {
+        if (value < least)
+            throw error("allocate: budget." + std::string(name) + " = " + std::to_string(value) +
+                        " must be at least " + std::to_string(least));
+    };
+    check("per_number", b.per_number, 1);
+    check("per_index", b.per_index, 0);
+    check("per_eight_lines", b.per_eight_lines, 0);
+}
+
 inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule rule) {
     const std::string name =
         "allocate: layer " + (l.name.empty() ? std::to_string(i) : "'" + l.name + "'") + ": ";
@@ -306,9 +317,8 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
     if (!(l.weight >= 0.0 && std::isfinite(l.weight)))
         throw error(name + "weight = " + text(l.weight) + " must be finite and not negative");
     if (l.floor < 1 || l.floor > l.ceiling.value_or(full) || l.ceiling.value_or(full) > full)
-        throw error(name + "ranks from " + std::to_string(l.floor) + " to " +
-                    std::to_string(l.ceiling.value_or(full)) + " are not within 1 to " +
-                    std::to_string(full));
+        throw error(name + "floor to ceiling = " + std::to_string(l.floor) + " to " +
+                    std::to_string(l.ceiling.value_or(full)) + " is not within 1 to " + std::to_string(full));
     if (l.multiple < 1) throw error(name + "multiple = " + std::to_string(l.multiple) + " is less than 1");
     if (l.keep_dense) return;
     for (const double loss : l.losses)
@@ -354,6 +364,7 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
                                          const allocation_options& options = {}) {
     detail::observer watch(options.progress, options.cancel, "allocate");
     watch.enter("losses by rank", 0.0, 0.5);
+    detail::check_budget(budget);
     std::vector<detail::allocation_curve> curves;
     curves.reserve(layers.size());
     std::int64_t least = 0;

@@ -494,10 +494,13 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
              std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
              " features)");
     const Eigen::MatrixXd gram = state_.gram.template selfadjointView<Eigen::Lower>();
-    if (!gram.allFinite() || !state_.cross.allFinite() || !state_.sum_original.allFinite() ||
-        !state_.sum.allFinite() || !state_.sum_abs.allFinite() || !state_.max_abs.allFinite() ||
-        !std::isfinite(state_.weight))
-        fail("an entry is not finite");
+    detail::require_finite(gram, "calibration: stored statistics: gram");
+    detail::require_finite(state_.cross, "calibration: stored statistics: cross");
+    detail::require_finite(state_.sum, "calibration: stored statistics: sum");
+    detail::require_finite(state_.sum_abs, "calibration: stored statistics: sum_abs");
+    detail::require_finite(state_.max_abs, "calibration: stored statistics: max_abs");
+    detail::require_finite(state_.sum_original, "calibration: stored statistics: sum_original");
+    if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
     if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     mean_ = average(state_.sum);
@@ -509,7 +512,10 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
             !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack) ||
             std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
-            fail("channel " + std::to_string(j) + " can't belong to any inputs");
+            fail("channel " + std::to_string(j) + " can't belong to any inputs: gram(" + std::to_string(j) +
+                 ", " + std::to_string(j) + ") = " + detail::text(gram(j, j)) +
+                 ", sum = " + detail::text(state_.sum(j)) + ", sum_abs = " + detail::text(state_.sum_abs(j)) +
+                 ", max_abs = " + detail::text(state_.max_abs(j)));
         if (!pairs) continue;
         // Σ w a b is at most max |a| Σ w |b|, about the means four times that.
         const double reach = (about() == moments::central ? 4.0 : 1.0) * entry_limit;

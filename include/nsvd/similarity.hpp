@@ -63,8 +63,8 @@ template <real_scalar First, real_scalar Second>
 [[nodiscard]] calibration_similarity similarity(const calibration<First>& a, const calibration<Second>& b,
                                                 index dimension = 0, const similarity_options& options = {}) {
     if (a.features() != b.features())
-        throw error("similarity: calibrations of " + std::to_string(a.features()) + " and " +
-                    std::to_string(b.features()) + " features");
+        throw error("similarity: a has " + std::to_string(a.features()) + " features but b has " +
+                    std::to_string(b.features()));
     if (a.tokens() == 0 || b.tokens() == 0)
         throw error("similarity: the " + std::string(a.tokens() == 0 ? "first" : "second") +
                     " calibration has no tokens: call update first");
