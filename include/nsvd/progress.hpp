@@ -92,6 +92,8 @@ private:
 ///
 /// It is called on the thread of the caller, with `done` ascending from 0 to exactly 1, which comes last and
 /// once. An exception that it throws ends the call, and is handed on as it is.
+/// (`calibration::update` has neither option: its caller chooses how much it takes at a time, and a part of
+/// that could not be taken back.)
 using progress_callback = detail::shared_function<void(const progress&)>;
 
 /// What the option `cancel` takes: a `std::stop_token`, or anything else with `stop_requested()`; a
