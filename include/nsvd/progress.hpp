@@ -160,8 +160,10 @@ public:
         position_ = std::max(position_, std::min(part, 1.0));
         tell(std::min(from_ + (to_ - from_) * position_, 0.999));
     }
-    /// So much more of it is done, but no more than `limit`.
-    void step(double part, double limit) { at(std::min(position_ + part, limit)); }
+    /// So much more of it is done; less as `limit` comes near, for steps can be more than was reckoned with.
+    void step(double part, double limit) {
+        at(position_ + std::min(part, 0.1 * std::max(limit - position_, 0.0)));
+    }
     /// All is done.
     void finish() { tell(1.0); }
     void poll() const {
