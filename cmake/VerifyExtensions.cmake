@@ -5,6 +5,7 @@ set(nsvd_extension_needs
     "armadillo     armadillo"
     "atomic_file   -"
     "calibration_file nlohmann/json.hpp"
+    "fmt           fmt/format.h"
     "gsl           gsl/gsl_matrix.h"
     "mdspan        -"
     "opencv        opencv2/core.hpp opencv4"

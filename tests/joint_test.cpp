@@ -132,5 +132,5 @@ TEST_CASE("joint: misuse", "[joint]") {
     const std::vector<Index> wrong{1, 1};
     const std::vector<Index> none{3, 0};
     support::expect_error([&] { (void)split_rows(d, wrong); }, {"split_rows", "sum to 2", "3 rows"});
-    support::expect_error([&] { (void)split_rows(d, none); }, {"split_rows", "height of 0"});
+    support::expect_error([&] { (void)split_rows(d, none); }, {"split_rows", "= 0 is less than 1"});
 }

@@ -9,10 +9,13 @@
 
 #include <Eigen/QR>
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 using Eigen::Index;
 using Eigen::MatrixXd;
@@ -264,4 +267,74 @@ TEST_CASE("nested: the first rank is floor(share·k + ½) in exact arithmetic", 
         const auto d = nsvd::nested(w, calib, nsvd::rank{k}, {.share = 0.7});
         CHECK(d.info.stages[0].rank == (7 * k + 5) / 10);
     }
+}
+
+TEST_CASE("structured bindings copy nothing that they need not", "[low_rank]") {
+    using low_rank = nsvd::low_rank<double>;
+    {
+        auto d = nsvd::svd(w, nsvd::rank{3});
+        const double* const left_at = d.left.data();
+        const double* const right_at = d.right.data();
+        auto [left, right] = std::move(d);  // the whole is moved, and its parts are what is named
+        CHECK(left.data() == left_at);
+        CHECK(right.data() == right_at);
+        left *= 2.0;
+        CHECK(left.data() == left_at);
+    }
+    {
+        auto d = nsvd::svd(w, nsvd::rank{3});
+        const double* const left_at = d.left.data();
+        auto&& [left, right] = std::move(d);  // a reference: nothing is taken from d
+        CHECK(left.data() == left_at);
+        CHECK(d.left.data() == left_at);
+        CHECK(right.rows() == 3);
+        const MatrixXd taken = std::move(left);
+        CHECK(taken.data() == left_at);
+    }
+    {
+        const auto [left, right] = nsvd::svd(w, nsvd::rank{3});
+        STATIC_REQUIRE(std::is_same_v<decltype(left), const MatrixXd>);
+        CHECK((left * right).isApprox(nsvd::svd(w, nsvd::rank{3}).dense(), 1e-14));
+    }
+    {
+        auto d = nsvd::svd(w, nsvd::rank{3});
+        const double* const right_at = d.right.data();
+        const low_rank::right_factor right = get<1>(std::move(d));
+        CHECK(right.data() == right_at);
+        CHECK(d.left.size() > 0);
+        STATIC_REQUIRE(std::is_same_v<decltype(get<0>(std::declval<const low_rank>())), const MatrixXd&&>);
+    }
+    const std::vector<low_rank> layers{nsvd::svd(w, nsvd::rank{3}), nsvd::svd(w, nsvd::rank{4})};
+    for (std::size_t i = 0; const auto& [left, right] : layers) {
+        CHECK(left.data() == layers[i].left.data());
+        CHECK(right.data() == layers[i++].right.data());
+    }
+}
+
+TEST_CASE("structured bindings of the other results", "[low_rank]") {
+    const auto d = nsvd::svd(w, nsvd::rank{3});
+    // Of the pivoted form all parts count.
+    const auto pivoted = nsvd::pivot(d);
+    const auto [kept, indices, left, right, info] = nsvd::pivot(d);
+    CHECK(kept == pivoted.kept);
+    CHECK(indices == pivoted.indices);
+    CHECK(left == pivoted.left);
+    CHECK(right == pivoted.right);
+    CHECK(info.solver == pivoted.info.solver);
+    const auto [columns, coefficients, error, numerical_rank, status] = nsvd::interpolative(w, nsvd::rank{3});
+    CHECK(columns.size() == 3);
+    CHECK(coefficients.rows() == 3);
+    CHECK(error > 0.0);
+    CHECK(numerical_rank == 3);
+    CHECK(status == nsvd::status::ok);
+    const std::vector<nsvd::layer_profile> layers{{.shape = {14, 20}, .keep_dense = true}};
+    const auto [ranks, cost, loss] = nsvd::allocate(layers, {.amount = 280});
+    CHECK(ranks == std::vector<std::optional<Index>>{std::nullopt});
+    CHECK(cost == 280);
+    CHECK(loss == 0.0);
+    const auto [means, mean_abs, grams, cosines] = nsvd::similarity(calibrated(), calibrated());
+    CHECK(means == Approx(1.0));
+    CHECK(mean_abs == Approx(1.0));
+    CHECK(grams == Approx(1.0));
+    CHECK(cosines.size() == 0);
 }

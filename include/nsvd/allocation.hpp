@@ -2,6 +2,7 @@
 /// One budget for many layers: which rank each of them gets.
 #pragma once
 
+#include "progress.hpp"
 #include "rank/policy.hpp"
 #include "storage.hpp"
 
@@ -77,6 +78,13 @@ enum class allocation_rule : std::uint8_t {
     loss_group,
 };
 
+/// Options of `allocate`.
+struct allocation_options {
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// Ranks for the layers of an allocation, in their order.
 struct allocation {
     std::vector<std::optional<index>> ranks;  ///< none: the layer stays dense
@@ -138,7 +146,7 @@ struct allocation_curve {
 /// amount; costs grow with the factor. The cheapest points where none does.
 template <class Choose>
 std::vector<std::size_t> by_common_factor(const std::vector<allocation_curve>& curves, std::int64_t amount,
-                                          Choose&& choose) {
+                                          observer& watch, Choose&& choose) {
     std::vector<std::size_t> best(curves.size(), 0);
     const auto fits = [&](double factor) {
         std::vector<std::size_t> chosen(curves.size());
@@ -155,6 +163,7 @@ std::vector<std::size_t> by_common_factor(const std::vector<allocation_curve>& c
     double high = 1.0;
     if (fits(high)) return best;
     for (int step = 0; step < 60; ++step) {
+        watch.step(1.0 / 60.0, 1.0);
         const double middle = 0.5 * (low + high);
         (fits(middle) ? low : high) = middle;
     }
@@ -163,8 +172,8 @@ std::vector<std::size_t> by_common_factor(const std::vector<allocation_curve>& c
 
 /// Down the lower convex hulls of all curves, steepest step first, as far as the budget goes; what is left
 /// then is spent on the steepest steps to any point that still fit.
-inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>& curves,
-                                            std::int64_t amount) {
+inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>& curves, std::int64_t amount,
+                                            observer& watch) {
     struct step {
         double gain = 0.0;  ///< loss removed per cost
         std::size_t layer = 0;
@@ -192,6 +201,7 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
         hull.pop_back();
     };
     for (std::size_t l = 0; l < curves.size(); ++l) {
+        watch.step(0.5 / static_cast<double>(curves.size()), 0.5);
         auto& hull = hulls[l];
         for (std::size_t i = curves[l].points.size(); i-- > 0;) {
             // From the far end: a vertex goes once the next one is reached more steeply without it.
@@ -213,6 +223,7 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
         return points[s.to].cost - points[at[s.layer]].cost <= left;
     };
     while (!open.empty()) {
+        watch.poll();
         const step best = open.top();
         open.pop();
         if (!fits(best)) break;
@@ -229,7 +240,9 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
     };
     for (std::size_t l = 0; l < curves.size(); ++l)
         offer_any(l);
+    watch.at(0.75);
     while (!open.empty()) {
+        watch.poll();
         const step best = open.top();
         open.pop();
         if (fits(best)) take(best);
@@ -285,6 +298,17 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
     return removed;
 }
 
+inline void check_budget(const storage_budget& b) {
+    const auto check = [](const char* name, std::int64_t value, std::int64_t least) {
+        if (value < least)
+            throw error("allocate: budget." + std::string(name) + " = " + std::to_string(value) +
+                        " must be at least " + std::to_string(least));
+    };
+    check("per_number", b.per_number, 1);
+    check("per_index", b.per_index, 0);
+    check("per_eight_lines", b.per_eight_lines, 0);
+}
+
 inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule rule) {
     const std::string name =
         "allocate: layer " + (l.name.empty() ? std::to_string(i) : "'" + l.name + "'") + ": ";
@@ -293,9 +317,8 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
     if (!(l.weight >= 0.0 && std::isfinite(l.weight)))
         throw error(name + "weight = " + text(l.weight) + " must be finite and not negative");
     if (l.floor < 1 || l.floor > l.ceiling.value_or(full) || l.ceiling.value_or(full) > full)
-        throw error(name + "ranks from " + std::to_string(l.floor) + " to " +
-                    std::to_string(l.ceiling.value_or(full)) + " are not within 1 to " +
-                    std::to_string(full));
+        throw error(name + "floor to ceiling = " + std::to_string(l.floor) + " to " +
+                    std::to_string(l.ceiling.value_or(full)) + " is not within 1 to " + std::to_string(full));
     if (l.multiple < 1) throw error(name + "multiple = " + std::to_string(l.multiple) + " is less than 1");
     if (l.keep_dense) return;
     for (const double loss : l.losses)
@@ -334,13 +357,19 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
 ///
 /// n log n in the sum of the ranks. Throws `nsvd::error` for a layer without entries, a spectrum that is not
 /// finite, descending and as long as the layer's rank says, bounds that exclude each other, a negative
-/// weight, and a budget below what the smallest ranks take.
+/// weight, and a budget below what the smallest ranks take; `nsvd::cancelled` where `options.cancel` asks
+/// for it.
 [[nodiscard]] inline allocation allocate(std::span<const layer_profile> layers, const storage_budget& budget,
-                                         allocation_rule rule = allocation_rule::greedy) {
+                                         allocation_rule rule = allocation_rule::greedy,
+                                         const allocation_options& options = {}) {
+    detail::observer watch(options.progress, options.cancel, "allocate");
+    watch.enter("losses by rank", 0.0, 0.5);
+    detail::check_budget(budget);
     std::vector<detail::allocation_curve> curves;
     curves.reserve(layers.size());
     std::int64_t least = 0;
     for (std::size_t l = 0; l < layers.size(); ++l) {
+        watch.step(1.0 / static_cast<double>(layers.size()), 1.0);
         detail::check_layer(layers[l], l, rule);
         curves.emplace_back(layers[l], budget);
         least += curves.back().points.front().cost;
@@ -353,14 +382,15 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
     const auto part_of = [&](std::size_t l, double part) {
         return static_cast<std::int64_t>(std::clamp(part, 0.0, 1.0) * dense_cost(l));
     };
-    const auto uniform = [&] { return detail::by_common_factor(curves, budget.amount, part_of); };
+    watch.enter("ranks", 0.5, 1.0);
+    const auto uniform = [&] { return detail::by_common_factor(curves, budget.amount, watch, part_of); };
     std::vector<std::size_t> chosen;
     switch (rule) {
         case allocation_rule::uniform:
             chosen = uniform();
             break;
         case allocation_rule::greedy:
-            chosen = detail::along_hulls(curves, budget.amount);
+            chosen = detail::along_hulls(curves, budget.amount, watch);
             break;
         case allocation_rule::effective_rank: {
             std::vector<double> share(layers.size());
@@ -371,11 +401,12 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
                                      static_cast<double>(s.rows + s.cols));
                 most = std::max(most, static_cast<double>(s.full_rank()) / share[l]);
             }
-            chosen = detail::by_common_factor(curves, budget.amount, [&](std::size_t l, double factor) {
-                const auto k = static_cast<index>(factor * most * share[l]);
-                return k < layers[l].shape.full_rank() ? budget.cost(layers[l], k)
-                                                       : budget.cost(layers[l], {});
-            });
+            chosen =
+                detail::by_common_factor(curves, budget.amount, watch, [&](std::size_t l, double factor) {
+                    const auto k = static_cast<index>(factor * most * share[l]);
+                    return k < layers[l].shape.full_rank() ? budget.cost(layers[l], k)
+                                                           : budget.cost(layers[l], {});
+                });
             break;
         }
         case allocation_rule::loss_group: {
@@ -385,9 +416,9 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
                 if (const auto k = curves[l].points[chosen[l]].rank)
                     losses[l] = std::sqrt(layers[l].spectrum.rest_after(static_cast<std::size_t>(*k)));
             const std::vector<double> removed = detail::removed_by_group(layers, losses);
-            chosen = detail::by_common_factor(curves, budget.amount, [&](std::size_t l, double factor) {
-                return part_of(l, 1.0 - (1.0 - factor) * removed[l]);
-            });
+            chosen = detail::by_common_factor(
+                curves, budget.amount, watch,
+                [&](std::size_t l, double factor) { return part_of(l, 1.0 - (1.0 - factor) * removed[l]); });
             break;
         }
     }
@@ -398,6 +429,7 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
         result.cost += point.cost;
         result.loss += point.loss;
     }
+    watch.finish();
     return result;
 }
 

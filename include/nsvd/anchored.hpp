@@ -26,6 +26,9 @@ struct anchored_options {
     nsvd::residual residual = nsvd::residual::svd;       ///< what the rest of the rank does
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
 };
 
 namespace detail {
@@ -139,14 +142,17 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     if (!(options.share >= 0.0 && options.share <= 1.0))
         throw error("anchored: share = " + detail::text(options.share) + " is outside [0, 1]");
     Eigen::MatrixXd storage;
+    detail::observer watch(options.progress, options.cancel, "anchored");
+    watch.enter("target", 0.0, 0.3);
     const detail::anchored_problem problem = detail::anchor(w, calib, options, storage, "anchored");
     stage stages[2] = {{problem.metric, options.share}, {metric(), 1.0 - options.share}};
     if (options.residual == nsvd::residual::interpolative) stages[1].by = column_selection{};
     using factor = detail::dense_matrix<detail::factor_scalar_t<W>>;
     const factor target = problem.target.template cast<detail::factor_scalar_t<W>>();
-    low_rank<detail::factor_scalar_t<W>> d =
-        detail::decompose(target, std::span<const stage>(stages, options.share < 1.0 ? 2 : 1), policy,
-                          {options.accuracy, options.workspace}, "anchored");
+    low_rank<detail::factor_scalar_t<W>> d = detail::decompose(
+        target, std::span<const stage>(stages, options.share < 1.0 ? 2 : 1), policy,
+        {options.accuracy, options.workspace, watch.part(0.3, 1.0), options.cancel}, "anchored");
+    watch.finish();
     d.info.status = std::max(d.info.status, problem.status);
     return d;
 }

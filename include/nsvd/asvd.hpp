@@ -18,6 +18,9 @@ struct asvd_options {
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
     /// Of ASVD-I and II: `central` for a layer whose bias is corrected; needs a calibration of such moments
     nsvd::moments moments = nsvd::moments::raw;
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
 };
 
 namespace detail {
@@ -70,7 +73,8 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     detail::require_features(w, calib, "asvd");
     Eigen::MatrixXd storage;
     const stage only{detail::activation_metric(calib, options, storage), 1.0};
-    return detail::decompose(w, {&only, 1}, policy, {options.accuracy, options.workspace}, "asvd");
+    return detail::decompose(w, {&only, 1}, policy,
+                             {options.accuracy, options.workspace, options.progress, options.cancel}, "asvd");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -555,10 +555,17 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
              std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
              " features)");
     const Eigen::MatrixXd gram = full_gram();
-    const auto finite = [](const auto& x) { return std::isfinite(detail::largest_entry<double>(x)); };
-    if (!finite(gram) || !finite(state_.cross) || !finite(state_.sum_original) || !finite(state_.sum) ||
-        !finite(state_.sum_abs) || !finite(state_.max_abs) || !std::isfinite(state_.weight))
-        fail("an entry is not finite");
+    const auto require_finite = [](const auto& x, const char* name) {
+        detail::require_finite_entries<double>(
+            x, (std::string("calibration: stored statistics: ") + name).c_str());
+    };
+    require_finite(gram, "gram");
+    require_finite(state_.cross, "cross");
+    require_finite(state_.sum, "sum");
+    require_finite(state_.sum_abs, "sum_abs");
+    require_finite(state_.max_abs, "max_abs");
+    require_finite(state_.sum_original, "sum_original");
+    if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
     if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     mean_ = average(state_.sum);
@@ -570,7 +577,10 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
             !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack) ||
             std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
-            fail("channel " + std::to_string(j) + " can't belong to any inputs");
+            fail("channel " + std::to_string(j) + " can't belong to any inputs: gram(" + std::to_string(j) +
+                 ", " + std::to_string(j) + ") = " + detail::text(gram(j, j)) +
+                 ", sum = " + detail::text(state_.sum(j)) + ", sum_abs = " + detail::text(state_.sum_abs(j)) +
+                 ", max_abs = " + detail::text(state_.max_abs(j)));
         if (!pairs) continue;
         // Σ w a b is at most max |a| Σ w |b|, about the means four times that.
         const double reach = (about() == moments::central ? 4.0 : 1.0) * entry_limit;

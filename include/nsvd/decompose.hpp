@@ -8,6 +8,7 @@
 #include "interpolative.hpp"
 #include "low_rank.hpp"
 #include "metric.hpp"
+#include "progress.hpp"
 #include "rank/policy.hpp"
 #include "solver/choose.hpp"
 #include "solver/deflated_eigen.hpp"
@@ -49,6 +50,9 @@ struct stage {
 struct decompose_options {
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;
     nsvd::workspace* workspace = nullptr;  ///< memory to reuse; not owned
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
 };
 
 namespace detail {
@@ -68,7 +72,8 @@ public:
     projection_builder(const scaled_source<Scalar>& w, const decompose_options& options)
         : w_(w),
           level_(options.accuracy),
-          pool_(options.workspace != nullptr ? *options.workspace : own_pool_) {
+          pool_(options.workspace != nullptr ? *options.workspace : own_pool_),
+          watch_(options.progress, options.cancel) {
         basis_.resize(w_.values().rows(), 0);
         right_.resize(0, w_.values().cols());
     }
@@ -79,6 +84,9 @@ public:
 
     /// `left` (`m×k`) and `right` (`k×n`), in the units of the data; to be asked for once.
     [[nodiscard]] std::pair<dense_matrix<Scalar>, row_major_matrix<Scalar>> factors();
+
+    /// Tells that the call is done.
+    void finish() { watch_.finish(); }
 
     decomposition_info info;
 
@@ -121,6 +129,7 @@ private:
     std::vector<column_block> columns_;
     std::optional<residual_gram> columns_gram_;  ///< of an earlier stage, for those that follow
     bool keep_columns_ = false;                  ///< whether any do
+    observer watch_;
 };
 
 template <class Scalar>
@@ -227,7 +236,8 @@ void projection_builder<Scalar>::run_columns(index wanted, stage_info& done) {
         return e;
     }();
     const double norm = std::sqrt(squared_norm<Scalar>(w_.values()));
-    const pivoted_qr<double> qr(residual, rounding_floor(residual.rows(), residual.cols(), norm), wanted);
+    const pivoted_qr<double> qr(residual, rounding_floor(residual.rows(), residual.cols(), norm), wanted, -1,
+                                &watch_);
     set_loss(done, qr.squared_error(std::min(wanted, qr.steps())), norm * norm, 0);
     Eigen::MatrixXd columns(residual.rows(), wanted);
     const dense_span<double> selected(columns);
@@ -266,7 +276,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
     if (choice.route == route::double_precision) return false;
     const bool first = info.stages.empty();
     single_precision_solver<Scalar> solver(w_.values(), basis_, transposed_span(right_), m, level_, pool_,
-                                           keep_columns_ ? &columns_gram_ : nullptr);
+                                           keep_columns_ ? &columns_gram_ : nullptr, &watch_);
     const auto report = [&](const Eigen::VectorXd& squares) {
         info.spectrum = squares;
         restore_units(info.spectrum, w_.exponent);
@@ -305,7 +315,8 @@ void projection_builder<Scalar>::run_double(const metric& m, stage_info& done, c
     stage_operand a = operand(m);
     const double total = squared_norm<double>(a.values);
     const index limit = std::min<index>(a.values.rows(), a.values.cols());
-    const deflated_eigen<double> solver(std::move(a.values), a.floor, std::min(limit, rank.value_or(limit)));
+    const deflated_eigen<double> solver(std::move(a.values), a.floor, std::min(limit, rank.value_or(limit)),
+                                        &watch_);
     done.solver = std::string(solver.name());
     if (!solver.converged()) worsen(status::not_converged);
     if (first) describe(solver, a, m);
@@ -331,6 +342,7 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
                                      const std::function<index(const spectrum&)>& choose, const char* where) {
     using clock = std::chrono::steady_clock;
     const clock::time_point start = clock::now();
+    watch_.begin(where);
     keep_columns_ = stages.size() > 1;
     const auto record = [&](stage_info done, clock::time_point begin) {
         done.seconds = std::chrono::duration<double>(clock::now() - begin).count();
@@ -338,6 +350,7 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
         if (done.rank > 0 && done.metric != "completion") info.certified = info.certified && done.certified;
         info.stages.push_back(std::move(done));
     };
+    double reached = 0.0;
     for (std::size_t i = 0; i < stages.size(); ++i) {
         const clock::time_point begin = clock::now();
         const auto wanted = [&] {
@@ -345,6 +358,11 @@ void projection_builder<Scalar>::run(std::span<const stage> stages, std::optiona
         };
         const index before = given();
         const metric* const m = std::get_if<metric>(&stages[i].by);
+        // Some of the time goes with the rank, some does not.
+        const double part = 0.98 * (0.5 / static_cast<double>(stages.size()) + 0.5 * stages[i].share);
+        watch_.enter("stage " + std::to_string(i + 1) + ": " + (m == nullptr ? "columns" : m->name()),
+                     reached, reached + part);
+        reached += part;
         stage_info done;
         done.share = stages[i].share;
         if (m == nullptr) {
@@ -450,6 +468,7 @@ template <matrix W, rank_policy Policy>
         !std::isfinite(largest_entry<scalar>(transposed_span(result.right))))
         throw error(std::string(where) + ": W has entries of 2^" + std::to_string(scaled.exponent - 1) +
                     " and more: the factors exceed the range of their scalar; scale W down");
+    builder.finish();
     return result;
 }
 
@@ -468,7 +487,7 @@ template <matrix W, rank_policy Policy>
 ///
 /// Throws `nsvd::error` if `W` is empty or not finite, a metric has another size than `W` has columns, a
 /// share is outside [0, 1] or they do not sum to 1, or the rank is outside [1, min(m, n)]. Numerical
-/// trouble is in `info.status`.
+/// trouble is in `info.status`. Throws `nsvd::cancelled` where `options.cancel` asks for it.
 template <matrix W, rank_policy Policy>
 [[nodiscard]] low_rank<detail::factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
                                                              const Policy& policy,

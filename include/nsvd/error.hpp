@@ -4,8 +4,8 @@
 
 #include "detail/config.hpp"
 
+#include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -52,10 +52,11 @@ enum class status : std::uint8_t {
 
 namespace detail {
 
+/// Twelve significant digits, with a decimal point in every locale.
 [[nodiscard]] inline std::string text(double value) {
     char buffer[32];
-    const int length = std::snprintf(buffer, sizeof buffer, "%.12g", value);
-    return {buffer, static_cast<std::size_t>(length)};
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::general, 12);
+    return {buffer, end.ptr};
 }
 
 /// "3×4", for messages.

@@ -25,6 +25,13 @@
 
 namespace nsvd::inline NSVD_ABI {
 
+/// Options of `every_rank`.
+struct every_rank_options {
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// The decomposition `W = Q R` of all r = min(m, n) directions of `W` (`m×n`) in a metric `M`: `Q` (`m×r`)
 /// leads the left singular vectors of `W S`, `S Sᵀ = M`, in descending order, and is filled from the metric
 /// `I` beyond the rank of `W S`; `R = Qᵀ W` (`r×n`). Since the best `W′` of rank k is `Q_k Q_kᵀ W`, that is
@@ -44,7 +51,7 @@ class every_rank {
 public:
     /// Throws `nsvd::error` as `decompose` does.
     template <matrix W>
-    explicit every_rank(const W& w, const metric& m = {});
+    explicit every_rank(const W& w, const metric& m = {}, const every_rank_options& options = {});
 
     /// min(m, n), the largest rank there is.
     [[nodiscard]] index full_rank() const noexcept { return full_.rank(); }
@@ -143,18 +150,22 @@ private:
 template <matrix W>
 every_rank(const W&) -> every_rank<detail::factor_scalar_t<W>>;
 template <matrix W>
-every_rank(const W&, const metric&) -> every_rank<detail::factor_scalar_t<W>>;
+every_rank(const W&, const metric&, const every_rank_options& = {}) -> every_rank<detail::factor_scalar_t<W>>;
 
 template <factor_scalar Scalar>
 template <matrix W>
-every_rank<Scalar>::every_rank(const W& w, const metric& m) {
+every_rank<Scalar>::every_rank(const W& w, const metric& m, const every_rank_options& options) {
     const auto [rows, cols] = detail::extent(w);
     const stage only{m, 1.0};
-    full_ = detail::decompose(w, {&only, 1}, rank{std::min(rows, cols)}, {}, "every_rank");
+    detail::observer watch(options.progress, options.cancel, "every_rank");
+    full_ = detail::decompose(w, {&only, 1}, rank{std::min(rows, cols)},
+                              {.progress = watch.part(0.0, 0.95), .cancel = options.cancel}, "every_rank");
+    watch.poll();
     const detail::scaled_matrix right = scaled_right();
     exponent_ = right.exponent;
     gram_.setZero(full_rank(), full_rank());
     detail::add_gram_lower<double>(gram_, right.values, detail::op::transpose);
+    watch.finish();
 }
 
 template <factor_scalar Scalar>

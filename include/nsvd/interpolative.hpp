@@ -4,6 +4,7 @@
 
 #include "detail/pivoted_qr.hpp"
 #include "matrix.hpp"
+#include "progress.hpp"
 #include "rank/policy.hpp"
 
 #include <Eigen/Core>
@@ -26,6 +27,13 @@ struct interpolative_decomposition {
     [[nodiscard]] index rank() const noexcept { return static_cast<index>(columns.size()); }
 };
 
+/// Options of `interpolative`.
+struct interpolative_options {
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// Interpolative decomposition of an `m×n` matrix by column-pivoted QR (Businger-Golub pivoting; coefficients
 /// are bounded in practice, not in theory). 4mnk flops for a policy of the shape, 4mn·min(m, n)
 /// for one that looks at the spectrum, in double; one copy of `A`.
@@ -33,9 +41,10 @@ struct interpolative_decomposition {
 /// The rank is picked by any rank policy; one that looks at the spectrum sees the energy `‖R(i, :)‖_F²` that
 /// each further column takes out of `A` (not always in descending order), so that `tolerance` bounds the
 /// error that is reached. Throws `nsvd::error` for an empty or non-finite matrix or a rank outside [1, min(m,
-/// n)].
+/// n)]; `nsvd::cancelled` where `options.cancel` asks for it.
 template <matrix A, rank_policy Policy>
-[[nodiscard]] interpolative_decomposition interpolative(const A& a, const Policy& policy) {
+[[nodiscard]] interpolative_decomposition interpolative(const A& a, const Policy& policy,
+                                                        const interpolative_options& options = {}) {
     detail::scaled_matrix scaled = detail::read_scaled(a, "interpolative: a");
     const shape s{scaled.values.rows(), scaled.values.cols()};
     const double norm = std::sqrt(detail::squared_norm<double>(scaled.values));
@@ -43,8 +52,10 @@ template <matrix A, rank_policy Policy>
     if constexpr (shape_policy<Policy>)
         most = detail::choose_rank(
             policy, s, [] { return spectrum{}; }, "interpolative");
+    detail::observer watch(options.progress, options.cancel, "interpolative");
+    watch.enter("pivoted QR", 0.0, 1.0);
     const detail::pivoted_qr<double> qr(std::move(scaled.values),
-                                        detail::rounding_floor(s.rows, s.cols, norm), most);
+                                        detail::rounding_floor(s.rows, s.cols, norm), most, -1, &watch);
     index k = most;
     Eigen::VectorXd energies;
     if constexpr (!shape_policy<Policy>) {
@@ -61,6 +72,7 @@ template <matrix A, rank_policy Policy>
     result.numerical_rank = qr.steps();
     result.error = norm > 0.0 ? std::sqrt(qr.squared_error(std::min(k, qr.steps()))) / norm : 0.0;
     if (qr.steps() < most) result.status = status::rank_deficient;
+    watch.finish();
     return result;
 }
 

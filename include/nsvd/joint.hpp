@@ -102,8 +102,10 @@ template <detail::range_of_matrices R>
 template <factor_scalar Scalar>
 [[nodiscard]] std::vector<low_rank<Scalar>> split_rows(const low_rank<Scalar>& joint,
                                                        std::span<const index> heights) {
-    for (const index height : heights)
-        if (height < 1) throw error("split_rows: a height of " + std::to_string(height) + " is less than 1");
+    for (std::size_t i = 0; i < heights.size(); ++i)
+        if (heights[i] < 1)
+            throw error("split_rows: heights[" + std::to_string(i) + "] = " + std::to_string(heights[i]) +
+                        " is less than 1");
     if (const index sum = std::accumulate(heights.begin(), heights.end(), index{0}); sum != joint.rows())
         throw error("split_rows: the heights sum to " + std::to_string(sum) + " but there are " +
                     std::to_string(joint.rows()) + " rows");

@@ -241,7 +241,8 @@ low_rank<Scalar> low_rank<Scalar>::truncate(index k) const {
     return result;
 }
 
-/// `auto [left, right] = d`.
+/// `auto [left, right] = d`, and of a result `auto [left, right] = svd(…)`, which copies nothing; `const
+/// auto&` and `auto&` refer to the factors of d.
 template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] const auto& get(const low_rank<Scalar>& d) noexcept {
     if constexpr (I == 0)
@@ -257,11 +258,12 @@ template <std::size_t I, factor_scalar Scalar>
         return d.right;
 }
 template <std::size_t I, factor_scalar Scalar>
-[[nodiscard]] auto get(low_rank<Scalar>&& d) noexcept {
-    if constexpr (I == 0)
-        return std::move(d.left);
-    else
-        return std::move(d.right);
+[[nodiscard]] auto&& get(low_rank<Scalar>&& d) noexcept {
+    return std::move(get<I>(d));
+}
+template <std::size_t I, factor_scalar Scalar>
+[[nodiscard]] const auto&& get(const low_rank<Scalar>&& d) noexcept {
+    return std::move(get<I>(d));
 }
 
 }  // namespace nsvd::inline NSVD_ABI

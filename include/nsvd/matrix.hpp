@@ -24,14 +24,29 @@ namespace nsvd::inline NSVD_ABI {
 /// Sizes, ranks and indices: signed 64-bit on every platform that matters.
 using index = Eigen::Index;
 
+namespace detail {
+
+/// A concept that is one expression, so that compilers print what it says where it is not met.
+[[nodiscard]] constexpr bool holds(bool met, const char* /*otherwise*/) noexcept {
+    return met;
+}
+
+template <class T>
+concept any_of_four = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, Eigen::half> ||
+    std::same_as<T, Eigen::bfloat16>;
+
+}  // namespace detail
+
 /// A scalar that nsvd reads: `float`, `double`, `Eigen::half`, `Eigen::bfloat16`.
 template <class T>
-concept real_scalar = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, Eigen::half> ||
-    std::same_as<T, Eigen::bfloat16>;
+concept real_scalar =
+    detail::holds(detail::any_of_four<T>,
+                  "nsvd: not a scalar that can be read: use float, double, Eigen::half or Eigen::bfloat16");
 
 /// A scalar that factors are made of.
 template <class T>
-concept factor_scalar = std::same_as<T, float> || std::same_as<T, double>;
+concept factor_scalar = detail::holds(std::same_as<T, float> || std::same_as<T, double>,
+                                      "nsvd: not a scalar that factors can have: use float or double");
 
 /// A non-owning `rows×cols` matrix: entry (i, j) lies at `data[i·row_stride + j·col_stride]`.
 /// Strides count elements and are not negative; without a `col_stride` the columns follow each other
@@ -104,9 +119,13 @@ template <class Range>
 
 namespace detail {
 
+// No lambda: clang 14 takes one that can't be called for one that can.
+template <class Derived>
+void take_expression(const Eigen::MatrixBase<Derived>&);
+
 template <class T>
-concept eigen_matrix = real_scalar<typename T::Scalar> && requires(const T& t) {
-    []<class Derived>(const Eigen::MatrixBase<Derived>&) {}(t);
+concept eigen_matrix = any_of_four<typename T::Scalar> && requires(const T& t) {
+    take_expression(t);
 };
 
 template <class T>
@@ -118,7 +137,11 @@ concept viewable_matrix = !eigen_matrix<T> && requires(const T& t) {
 
 /// A dense real matrix that the library can read: an Eigen expression or a type with `matrix_traits`.
 template <class T>
-concept matrix = detail::eigen_matrix<T> || detail::viewable_matrix<T>;
+concept matrix = detail::holds(
+    detail::eigen_matrix<T> || detail::viewable_matrix<T>,
+    "nsvd: not a matrix that can be read: pass a dense Eigen expression of float, double, Eigen::half or "
+    "Eigen::bfloat16 (of others .cast<float>(), .real(), .toDense(), .matrix()), "
+    "nsvd::row_major(numbers, rows, cols) of a range of numbers, or specialise nsvd::matrix_traits");
 
 namespace detail {
 
@@ -137,9 +160,19 @@ struct scalar_of<T> {
 template <matrix T>
 using scalar_t = typename scalar_of<T>::type;
 
-/// Scalar of the factors of a matrix: its own, `float` for the half precisions.
+template <class T>
+struct factor_scalar_of {
+    using type = float;
+};
 template <matrix T>
-using factor_scalar_t = std::conditional_t<std::same_as<scalar_t<T>, double>, double, float>;
+struct factor_scalar_of<T> {
+    using type = std::conditional_t<std::same_as<scalar_t<T>, double>, double, float>;
+};
+
+/// Scalar of the factors of a matrix: its own, `float` for the half precisions. (For what is no matrix, too:
+/// it stands in return types, and what a compiler has to say of those hides what it says of the argument.)
+template <class T>
+using factor_scalar_t = typename factor_scalar_of<T>::type;
 
 template <class Scalar>
 using dense_matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;

@@ -34,8 +34,11 @@ public:
     explicit metric(whitening_factor factor, std::string name = "custom") : name_(std::move(name)) {
         whitening_factor& f = factor;
         if (f.kind == whitening::diagonal) f.rank = detail::count_above(f.scale, 0.0);
-        if (f.size() == 0 || *std::min_element(f.scale.begin(), f.scale.end()) < 0.0 ||
-            (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
+        for (index i = 0; i < f.size(); ++i)
+            if (f.scale.data()[i] < 0.0)
+                throw error("metric: scale(" + std::to_string(i) + ") = " + detail::text(f.scale.data()[i]) +
+                            " is negative");
+        if (f.size() == 0 || (f.kind != whitening::diagonal && f.basis.rows() != f.size()) ||
             (f.kind == whitening::cholesky && f.basis.cols() != f.size()) || f.rank < 0 || f.rank > f.size())
             throw error("metric: factor has scale " + std::to_string(f.size()) + ", basis " +
                         detail::shape_text(index{f.basis.rows()}, index{f.basis.cols()}) + ", rank " +

@@ -25,6 +25,9 @@ struct nested_options {
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
     nsvd::moments moments = nsvd::moments::raw;          ///< of the first stage, as in `asvd_options`
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
 };
 
 /// Nested activation-aware decomposition, NSVD and NID (Lu et al., 2503.17101): the first stage is `asvd`
@@ -49,7 +52,8 @@ template <matrix W, real_scalar Scalar, rank_policy Policy>
     stage stages[2] = {{detail::activation_metric(calib, options, storage), options.share},
                        {metric(), 1.0 - options.share}};
     if (options.residual == nsvd::residual::interpolative) stages[1].by = column_selection{};
-    return detail::decompose(w, stages, policy, {options.accuracy, options.workspace}, "nested");
+    return detail::decompose(
+        w, stages, policy, {options.accuracy, options.workspace, options.progress, options.cancel}, "nested");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -7,6 +7,7 @@
 #include "detail/maximal_volume.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
+#include "progress.hpp"
 #include "storage.hpp"
 
 #include <Eigen/Core>
@@ -149,10 +150,12 @@ struct pivoted_candidate {
     double rounding = 0.0;
 
     /// Rows of `a · bᵀ`.
-    pivoted_candidate(Eigen::MatrixXd a, const Eigen::MatrixXd& b, double growth) {
+    pivoted_candidate(Eigen::MatrixXd a, const Eigen::MatrixXd& b, double growth, observer& watch) {
         Eigen::MatrixXd orthonormal = a;
         orthonormalize<double>(orthonormal);
-        basis = maximal_volume(orthonormal, growth);
+        watch.at(0.2);
+        basis = maximal_volume(orthonormal, growth, &watch);
+        watch.at(0.9);
         const Eigen::MatrixXd selected = a(basis.rows, Eigen::all);
         lines = multiply(selected, op::none, b, op::transpose);
         const Eigen::VectorXd lengths = lines.rowwise().squaredNorm();
@@ -162,12 +165,22 @@ struct pivoted_candidate {
 
 }  // namespace detail
 
+/// Options of `pivot`.
+struct pivot_options {
+    double growth = 2.0;  ///< what no coefficient exceeds in absolute value; > 1
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// The same matrix in pivoted storage: by rows or by columns, whichever loses less by rounding. `growth` > 1
 /// is what no coefficient exceeds in absolute value. In double: about 4(m + n)k² flops and two more for each
 /// coefficient an exchange of pivots (detail/maximal_volume.hpp). Throws `nsvd::error` if the factors do not
-/// belong together, are not finite, k > min(m, n), or `growth` is not greater than 1.
+/// belong together, are not finite, k > min(m, n), or `growth` is not greater than 1; `nsvd::cancelled` where
+/// `cancel` asks for it.
 template <factor_scalar Scalar>
-[[nodiscard]] pivoted_low_rank<Scalar> pivot(const low_rank<Scalar>& d, double growth = 2.0) {
+[[nodiscard]] pivoted_low_rank<Scalar> pivot(const low_rank<Scalar>& d, const pivot_options& options) {
+    const double growth = options.growth;
     if (!(growth > 1.0)) throw error("pivot: growth = " + detail::text(growth) + " must be greater than 1");
     if (d.right.rows() != d.rank() || d.rank() < 1 || d.rank() > std::min(d.rows(), d.cols()))
         throw error("pivot: left " + detail::shape_text(index{d.left.rows()}, index{d.left.cols()}) +
@@ -177,8 +190,11 @@ template <factor_scalar Scalar>
     detail::require_finite(d.right, "pivot: right");
     const Eigen::MatrixXd left = d.left.template cast<double>();
     const Eigen::MatrixXd right = d.right.transpose().template cast<double>();
-    const detail::pivoted_candidate<Scalar> rows(left, right, growth);
-    const detail::pivoted_candidate<Scalar> columns(right, left, growth);
+    detail::observer watch(options.progress, options.cancel, "pivot");
+    watch.enter("rows", 0.0, 0.5);
+    const detail::pivoted_candidate<Scalar> rows(left, right, growth, watch);
+    watch.enter("columns", 0.5, 1.0);
+    const detail::pivoted_candidate<Scalar> columns(right, left, growth, watch);
     pivoted_low_rank<Scalar> result;
     result.info = d.info;
     if (rows.rounding <= columns.rounding) {
@@ -192,7 +208,12 @@ template <factor_scalar Scalar>
         result.left = columns.lines.transpose().template cast<Scalar>();
         result.right = columns.basis.coefficients.transpose().template cast<Scalar>();
     }
+    watch.finish();
     return result;
+}
+template <factor_scalar Scalar>
+[[nodiscard]] pivoted_low_rank<Scalar> pivot(const low_rank<Scalar>& d, double growth = 2.0) {
+    return pivot(d, pivot_options{.growth = growth});
 }
 
 }  // namespace nsvd::inline NSVD_ABI

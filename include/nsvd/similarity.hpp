@@ -6,6 +6,7 @@
 #include "detail/blas.hpp"
 #include "detail/factorizations.hpp"
 #include "matrix.hpp"
+#include "progress.hpp"
 
 #include <Eigen/Core>
 
@@ -52,21 +53,30 @@ template <class Real>
 
 }  // namespace detail
 
+/// Options of `similarity`.
+struct similarity_options {
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// Compares two calibrations of the same layer input. `dimension` is that of the leading subspaces; 0 leaves
 /// them out, and with them two eigenproblems (9n³ flops each, and n² numbers for each matrix). Throws
 /// `nsvd::error` if the features differ, a calibration has no tokens, or `dimension` is outside [0, n].
 template <real_scalar First, real_scalar Second>
 [[nodiscard]] calibration_similarity similarity(const calibration<First>& a, const calibration<Second>& b,
-                                                index dimension = 0) {
+                                                index dimension = 0, const similarity_options& options = {}) {
     if (a.features() != b.features())
-        throw error("similarity: calibrations of " + std::to_string(a.features()) + " and " +
-                    std::to_string(b.features()) + " features");
+        throw error("similarity: a has " + std::to_string(a.features()) + " features but b has " +
+                    std::to_string(b.features()));
     if (a.tokens() == 0 || b.tokens() == 0)
         throw error("similarity: the " + std::string(a.tokens() == 0 ? "first" : "second") +
                     " calibration has no tokens: call update first");
     if (dimension < 0 || dimension > a.features())
         throw error("similarity: dimension = " + std::to_string(dimension) + " is outside [0, " +
                     std::to_string(a.features()) + "]");
+    detail::observer watch(options.progress, options.cancel, "similarity");
+    watch.enter("means and Gram matrices", 0.0, 1.0);
     calibration_similarity result;
     result.means = detail::cosine(a.mean(), b.mean());
     result.mean_abs = detail::cosine(a.mean_abs(), b.mean_abs());
@@ -75,10 +85,13 @@ template <real_scalar First, real_scalar Second>
     const double lengths = std::sqrt(detail::squared_norm<double>(c) * detail::squared_norm<double>(d));
     if (lengths > 0.0) result.grams = std::min(1.0, detail::inner_product<double>(c, d) / lengths);
     if (dimension > 0) {
+        watch.at(0.1);
         const Eigen::MatrixXd u =
             detail::leading_eigenvectors<double>(std::move(c), dimension, "the first calibration");
+        watch.at(0.5);
         const Eigen::MatrixXd v =
             detail::leading_eigenvectors<double>(std::move(d), dimension, "the second calibration");
+        watch.at(0.9);
         const Eigen::MatrixXd overlap = detail::multiply(u, detail::op::transpose, v, detail::op::none);
         Eigen::MatrixXd squares = detail::zeros<double>(dimension, dimension);
         detail::add_gram_lower<double>(squares, overlap, detail::op::transpose);
@@ -86,6 +99,7 @@ template <real_scalar First, real_scalar Second>
         for (double& cosine : result.principal_cosines)
             cosine = std::sqrt(std::clamp(cosine, 0.0, 1.0));
     }
+    watch.finish();
     return result;
 }
 

@@ -37,8 +37,10 @@ template <real_scalar Scalar>
 [[nodiscard]] inline std::vector<std::size_t> spiking(std::span<const double> peaks, double factor = 10.0) {
     if (!(factor >= 1.0 && std::isfinite(factor)))
         throw error("spiking: factor = " + detail::text(factor) + " must be finite and at least 1");
-    for (const double p : peaks)
-        if (!(p >= 0.0)) throw error("spiking: a peak is " + detail::text(p) + ", which is not at least 0");
+    for (std::size_t i = 0; i < peaks.size(); ++i)
+        if (!(peaks[i] >= 0.0))
+            throw error("spiking: peaks[" + std::to_string(i) + "] = " + detail::text(peaks[i]) +
+                        " is not at least 0");
     std::vector<std::size_t> layers;
     if (peaks.empty()) return layers;
     std::vector<double> sorted(peaks.begin(), peaks.end());

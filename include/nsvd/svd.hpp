@@ -9,6 +9,9 @@ namespace nsvd::inline NSVD_ABI {
 struct svd_options {
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
 };
 
 /// Truncated SVD: `W′ = Q Qᵀ W` with the leading k left singular vectors `Q` of `W` (`m×n`), the best rank-k
@@ -18,7 +21,8 @@ template <matrix W, rank_policy Policy>
 [[nodiscard]] low_rank<detail::factor_scalar_t<W>> svd(const W& w, const Policy& policy,
                                                        const svd_options& options = {}) {
     const stage only{metric(), 1.0};
-    return detail::decompose(w, {&only, 1}, policy, {options.accuracy, options.workspace}, "svd");
+    return detail::decompose(w, {&only, 1}, policy,
+                             {options.accuracy, options.workspace, options.progress, options.cancel}, "svd");
 }
 
 }  // namespace nsvd::inline NSVD_ABI

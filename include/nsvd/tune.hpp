@@ -8,6 +8,7 @@
 #include "every_rank.hpp"
 #include "matrix.hpp"
 #include "metric.hpp"
+#include "progress.hpp"
 
 #include <Eigen/Core>
 
@@ -40,17 +41,26 @@ namespace detail {
 
 }  // namespace detail
 
+/// Options of `held_out_losses`.
+struct held_out_options {
+    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
+    nsvd::progress_callback progress = {};
+    nsvd::cancel_token cancel = {};
+};
+
 /// For each candidate `‖(W − W′) Y‖² / ‖W Y‖²` at rank k on the inputs `Y` of `held_out`, with `W′` made for
 /// `calib`: the square of `weighted_error`, without forming `W′`. Candidates of one metric share one
 /// `every_rank`, and cost an eigenproblem of the residual each unless their share is 1.
 ///
 /// Hold out whole texts, and better still texts of another kind: tokens of one text are alike, and what is
 /// best on the calibration itself is always `share = 1, blend = 0`. Throws `nsvd::error` as `nested` does, if
-/// k is outside [1, min(m, n)], or if `held_out` has other features than `calib` or no tokens.
+/// k is outside [1, min(m, n)], or if `held_out` has other features than `calib` or no tokens;
+/// `nsvd::cancelled` where `cancel` asks for it.
 template <matrix W, real_scalar Scalar, real_scalar HeldOut>
 [[nodiscard]] std::vector<double> held_out_losses(const W& w, const calibration<Scalar>& calib,
                                                   const calibration<HeldOut>& held_out, index k,
-                                                  std::span<const tuning> candidates) {
+                                                  std::span<const tuning> candidates,
+                                                  const held_out_options& watched = {}) {
     detail::require_features(w, calib, "held_out_losses");
     if (held_out.features() != calib.features())
         throw error("held_out_losses: held_out has " + std::to_string(held_out.features()) +
@@ -60,20 +70,36 @@ template <matrix W, real_scalar Scalar, real_scalar HeldOut>
     Eigen::MatrixXd others;
     const metric other = detail::gram_metric_of(held_out, detail::gram_about(held_out, moments::raw, others),
                                                 moments::raw, whitening::cholesky, 0.0);
+    detail::observer watch(watched.progress, watched.cancel, "held_out_losses");
+    watch.enter("candidates", 0.0, 1.0);
+    // An eigenproblem for each metric counts as much as those of all its shares.
+    const auto reached = [&](std::size_t count) {
+        return static_cast<double>(count) / static_cast<double>(candidates.size());
+    };
+    std::size_t over = 0;
     std::vector<std::optional<double>> found(candidates.size());
     for (std::size_t i = 0; i < candidates.size(); ++i) {
         if (found[i]) continue;
         const asvd_options options{
             .whitening = candidates[i].whitening, .alpha = candidates[i].alpha, .blend = candidates[i].blend};
-        const every_rank all(w, detail::activation_metric(calib, options, own));
+        std::size_t same = 0;
+        for (std::size_t j = i; j < candidates.size(); ++j)
+            same += detail::same_metric(candidates[i], candidates[j]) ? 1 : 0;
+        const double half = 0.5 * (reached(over) + reached(over + same));
+        const every_rank all(w, detail::activation_metric(calib, options, own),
+                             {.progress = watch.part(reached(over), half), .cancel = watched.cancel});
+        over += same;
         const Eigen::MatrixXd seen = all.seen_in(other);
         for (std::size_t j = i; j < candidates.size(); ++j)
-            if (detail::same_metric(candidates[i], candidates[j]))
+            if (detail::same_metric(candidates[i], candidates[j])) {
+                watch.step((reached(over) - half) / static_cast<double>(same), reached(over));
                 found[j] = all.relative_loss(seen, k, candidates[j].share);
+            }
     }
     std::vector<double> losses;
     for (const std::optional<double>& loss : found)
         losses.push_back(*loss);
+    watch.finish();
     return losses;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../matrix.hpp"
+#include "../progress.hpp"
 #include "blas.hpp"
 #include "factorizations.hpp"
 
@@ -42,7 +43,7 @@ struct row_basis {
 /// so they end; at `growth` → 1 the volume is locally maximal (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov
 /// and Zamarashkin, "How to find a good submatrix", 2010). 2mk² flops, and 2(m−k)k an exchange.
 template <class Real = double>
-[[nodiscard]] row_basis maximal_volume(dense_ref<Real> a, Real growth) {
+[[nodiscard]] row_basis maximal_volume(dense_ref<Real> a, Real growth, observer* watch = nullptr) {
     const index m = a.rows();
     const index k = a.cols();
     dense_matrix<Real> r = transposed<Real>(a);
@@ -53,6 +54,7 @@ template <class Real = double>
 
     // Rounding of an exchange is that of a product; so many are not to be expected.
     for (index exchanges = 0; b.size() > 0 && exchanges < 10 * m; ++exchanges) {
+        if (watch != nullptr) watch->step(0.01, 0.9);
         index i = 0;
         index j = 0;
         if (!(b.cwiseAbs().maxCoeff(&i, &j) > growth)) break;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../matrix.hpp"
+#include "../progress.hpp"
 #include "blas.hpp"
 
 #include <Eigen/Core>
@@ -25,13 +26,14 @@ class pivoted_qr {
 
 public:
     /// At most `most` pivots, chosen among the first `candidates` columns (−1: all).
-    pivoted_qr(dense a, Real floor, index most, index candidates = -1) : rest_(std::move(a)) {
+    pivoted_qr(dense a, Real floor, index most, index candidates = -1, observer* watch = nullptr)
+        : rest_(std::move(a)) {
         if (candidates < 0) candidates = rest_.cols();
         norms_ = trusted_ = squared_norms_of_columns<Real>(dense_ref<Real>(rest_).leftCols(candidates));
         q_.resize(rest_.rows(), most);
         r_ = zeros<Real>(most, rest_.cols());
-        while (steps_ < most && step(floor)) {
-        }
+        while (steps_ < most && step(floor))
+            tell(watch, 0.95 * static_cast<double>(steps_) / static_cast<double>(most));
         // Where more pivots are asked for than there are independent columns, any others will do.
         std::vector<bool> chosen(static_cast<std::size_t>(candidates));
         for (const index j : pivots_)

@@ -64,7 +64,11 @@ concept spectrum_policy = requires(const P& policy, const spectrum& values, cons
 /// function object, a lambda say. It is called once per decomposition (a spectrum policy once more for each
 /// time it asks for more), and what it returns must be in [1, min(m, n)].
 template <class P>
-concept rank_policy = shape_policy<P> || spectrum_policy<P>;
+concept rank_policy =
+    detail::holds(shape_policy<P> || spectrum_policy<P>,
+                  "nsvd: not a rank policy: pass nsvd::compression{0.3}, nsvd::rank{64}, nsvd::energy{0.99}, "
+                  "nsvd::tolerance{0.05}, or a const function object of (const nsvd::shape&) or "
+                  "(const nsvd::spectrum&, const nsvd::shape&) that returns a rank");
 
 namespace detail {
 

@@ -5,6 +5,7 @@
 #include "../detail/blas.hpp"
 #include "../detail/factorizations.hpp"
 #include "../matrix.hpp"
+#include "../progress.hpp"
 
 #include <Eigen/Core>
 
@@ -40,8 +41,8 @@ public:
 
     /// Singular values at or below `floor` are rounding and count as 0. At least the leading `wanted`
     /// directions are resolved, as far as they are above the floor.
-    deflated_eigen(dense a, Real floor, index wanted)
-        : a_(std::move(a)), wide_(a_.rows() <= a_.cols()), floor_(floor) {
+    deflated_eigen(dense a, Real floor, index wanted, observer* watch = nullptr)
+        : a_(std::move(a)), wide_(a_.rows() <= a_.cols()), floor_(floor), watch_(watch) {
         const index side = std::min(a_.rows(), a_.cols());
         complete_ = side == 0;
         spectrum_.setZero(side);
@@ -80,9 +81,12 @@ private:
     /// Returns whether another pass on `rest` could resolve more.
     bool pass(const dense& a, dense& rest, dense& complement, index wanted) {
         const index side = wide_ ? a.rows() : a.cols();
+        tell(watch_, 0.1);
         dense gram = zeros<Real>(side, side);
         add_gram_lower<Real>(gram, a, wide_ ? op::none : op::transpose);
+        tell(watch_, 0.25);
         symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(gram));
+        tell(watch_, 0.8);
         name_ = eigen.solver;
         converged_ = converged_ && eigen.converged;
 
@@ -127,6 +131,7 @@ private:
     dense a_;
     bool wide_;
     Real floor_;
+    observer* watch_;
     dense vectors_;  ///< of the smaller side, `s×s`; the first `resolved_` columns are set
     vector<Real> spectrum_;
     index resolved_ = 0;

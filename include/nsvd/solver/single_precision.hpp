@@ -7,6 +7,7 @@
 #include "../detail/factorizations.hpp"
 #include "../matrix.hpp"
 #include "../metric.hpp"
+#include "../progress.hpp"
 #include "../workspace.hpp"
 #include "block_krylov.hpp"
 #include "choose.hpp"
@@ -64,8 +65,8 @@ public:
     /// the Gram matrix that an earlier stage has left, and takes that of this stage if it forms one.
     single_precision_solver(dense_ref<Scalar> w, const dense_matrix<Scalar>& q, dense_ref<Scalar> wq,
                             const metric& m, accuracy level, workspace& pool,
-                            std::optional<residual_gram>* columns = nullptr)
-        : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns) {
+                            std::optional<residual_gram>* columns = nullptr, observer* watch = nullptr)
+        : w_(w), q_(q), wq_(wq), metric_(m), level_(level), pool_(pool), columns_(columns), watch_(watch) {
         if (std::min(w.rows(), w.cols()) <= exact_up_to) level_ = accuracy::exact;
         const double tau = excess_allowed(level_);
         allowed_ = tau * (2.0 + tau);  // squared errors
@@ -148,7 +149,7 @@ private:
                        [&](double value) { return std::max(value, 0.0) * factor; });
         spectrum.swap(all);
     }
-    [[nodiscard]] static symmetric_operator product(problem& p);
+    [[nodiscard]] symmetric_operator product(problem& p) const;
     /// Directions that stand out of the rest, and have converged.
     template <class Vectors>
     struct outliers {
@@ -188,6 +189,8 @@ private:
     accuracy level_;
     workspace& pool_;
     std::optional<residual_gram>* columns_;
+    observer* watch_;
+    double step_ = 0.0;  ///< the part of a stage that an iteration's step is reckoned to take
     double allowed_ = 0.0;
 };
 
@@ -246,8 +249,9 @@ void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& 
 }
 
 template <class Scalar>
-symmetric_operator single_precision_solver<Scalar>::product(problem& p) {
-    return [&p](dense_out<float> y, dense_ref<float> x) {
+symmetric_operator single_precision_solver<Scalar>::product(problem& p) const {
+    return [this, &p](dense_out<float> y, dense_ref<float> x) {
+        if (watch_ != nullptr) watch_->step(step_, 0.85);
         if (p.gram) {
             multiply_symmetric_into<float>(y, p.gram->matrix(), x);
         } else {
@@ -494,7 +498,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             }
         }
         p.reset();
+        tell(watch_, 0.05);
         p.emplace(begin(choice, off));
+        tell(watch_, 0.1);
         // What is left of W may be its rounding: nothing to solve for.
         if (p->g.share_left() < (columns_known(choice) ? residual_gram::least_left : 1e-20))
             return std::nullopt;
@@ -531,6 +537,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     }
     const index given = result.basis.cols();
     const index side = p->side();
+    tell(watch_, choice.route == route::krylov ? 0.1 : 0.35);
+    step_ =
+        0.5 * static_cast<double>(choice.block) / static_cast<double>(std::max<index>(choice.dimension, 1));
 
     eigen_estimate found;
     std::optional<index> wanted = known;
@@ -561,6 +570,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             take_out(*p->gram, p->locked);
             p->whole = trace_of<float>(p->gram->matrix()) + p->taken;
         }
+        tell(watch_, 0.4);
         const tridiagonal_eigen<float> eigen(converted<float, float>(p->gram->matrix()));
         if (!eigen.converged()) return std::nullopt;
         found.values = converted<double, float>(eigen.values());
@@ -593,6 +603,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     result.gap += locked_cost / (loss * scale());
     if (!(result.gap <= allowed_)) return std::nullopt;
 
+    tell(watch_, 0.85);
     const dense_span<Scalar> found_basis = append_columns<Scalar>(result.basis, *wanted);
     const auto map_to = [&](dense_span<float> u) {
         p->g.template map_back<Scalar>(u, found.vectors, w_, q_, off.vectors);
@@ -618,6 +629,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     append(result.spectrum, found.values, values, scale());
     result.total = sum_of(result.spectrum, 0, given) + p->trace() * scale();
     p.reset();
+    tell(watch_, 0.95);
     if (!orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
     result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
     if (!(result.gap <= allowed_)) return std::nullopt;
