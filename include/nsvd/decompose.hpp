@@ -38,14 +38,14 @@ struct column_selection {};
 /// floor(share·k + ½) directions, the first at least 1, the last whatever is left. The shares of all stages
 /// sum to 1.
 struct stage {
-    std::variant<nsvd::metric, column_selection> by;
-    double share = 1.0;
+    std::variant<nsvd::metric, column_selection> by;  ///< what it optimises
+    double share = 1.0;                               ///< of the rank, in [0, 1]
 };
 
 /// How a decomposition is computed, apart from what it optimises.
 struct decompose_options {
-    nsvd::accuracy accuracy = nsvd::accuracy::balanced;
-    nsvd::workspace* workspace = nullptr;  ///< memory to reuse; not owned
+    nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
+    nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
 };
 
 namespace detail {

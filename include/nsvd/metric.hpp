@@ -55,6 +55,7 @@ public:
         state_->lower = &lower;
         describe(shift, kind, rank_limit);
     }
+    /// The same, which owns the matrix.
     template <class = void>
     metric(Eigen::MatrixXd&& lower, double shift, whitening kind, index rank_limit, std::string name)
         : state_(std::make_shared<state>()), name_(std::move(name)) {
@@ -108,6 +109,7 @@ public:
         if (f.kind == whitening::diagonal) return f.scale.cwiseAbs2();
         return f.scale.cwiseAbs2().cwiseProduct(f.basis.rowwise().squaredNorm());
     }
+    /// What `info` calls it.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What the rank of M is at most, for matrices of n columns, without a factorization.
     [[nodiscard]] index rank_limit(index n) const noexcept {
