@@ -29,10 +29,11 @@ Eigen::MatrixXf inputs(Eigen::Index tokens, unsigned mixing, unsigned seed) {
 
 int main() {
     const Eigen::MatrixXf W = normal(256, 40, 1) * normal(40, 192, 2) + normal(256, 192, 3);
-    nsvd::calibration<float> calib(192), like(192), shifted(192);
+    nsvd::calibration<float> calib(192), like(192), other(192), shifted(192);
     calib.update(inputs(4000, 10, 20));
     like.update(inputs(4000, 10, 21));     // other tokens of the same kind
-    shifted.update(inputs(4000, 11, 22));  // another kind
+    other.update(inputs(4000, 11, 22));    // another kind
+    shifted.update(inputs(4000, 11, 23));  // other tokens of that
 
     using enum nsvd::whitening;
     const nsvd::compression policy{0.30};
@@ -56,10 +57,15 @@ int main() {
     row("nested, share 0.80 (NSVD)", nsvd::nested(W, calib, policy, {.share = 0.80}));
     row("nested, columns (NID)", nsvd::nested(W, calib, policy, {.residual = nsvd::residual::interpolative}));
     //! [methods]
+    //! [stages]
+    // Any list of stages: half of the rank for each kind of inputs.
+    const nsvd::stage stages[] = {{nsvd::gram_metric(calib), 0.5}, {nsvd::gram_metric(other), 0.5}};
+    const auto both = row("decompose, a stage a kind", nsvd::decompose(W, stages, policy));
+    //! [stages]
 
-    // What of this must hold: each metric's own method is the best in it, and NSVD between the two.
+    // What of this must hold: ASVD-I is the best on inputs like its own, NSVD better than it elsewhere.
     return asvd.like < svd.like && svd.weights < asvd.weights && nsvd_1.shifted < asvd.shifted &&
-                   nsvd_1.weights < asvd.weights && nsvd_1.like < svd.like
+                   nsvd_1.weights < asvd.weights && nsvd_1.like < svd.like && both.shifted < asvd.shifted
                ? 0
                : 1;
 }

@@ -59,11 +59,11 @@ int main() {
     std::printf("sine of the largest angle to the true components\n");
     const auto row = [&](const char* name, const auto& d) {
         const double sine = largest_angle(d.left, exact.left);
-        std::printf("  %-14s %.3f\n", name, sine);
+        std::printf("  %s  %.3f\n", name, sine);
         return sine;
     };
-    const double without = row("plain", plain);
+    const double without = row("plain       ", plain);
     const double diagonal = row("weights 1/σ²", weighted);
-    const double full = row("metric Σ⁻¹", general);
+    const double full = row("metric Σ⁻¹  ", general);
     return full < diagonal && diagonal < 0.5 * without ? 0 : 1;
 }

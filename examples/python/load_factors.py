@@ -48,6 +48,7 @@ class CompressedLinear(torch.nn.Module):
             kept = (mask[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten()[:lines].bool()
         self.register_buffer("kept", kept)
 
+    # [forward]
     def forward(self, x):
         if self.kept is None:
             y = x @ self.right.T @ self.left.T
@@ -59,6 +60,7 @@ class CompressedLinear(torch.nn.Module):
         else:
             y = (x[..., self.kept] + x[..., ~self.kept] @ self.right.T) @ self.left.T
         return y if self.bias is None else y + self.bias
+    # [forward]
 
 
 def load_factors(folder):
