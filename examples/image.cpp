@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Low-rank compression of a picture, plain and with a part of it that counts more; writes image.pgm to look
-// at.
+// A picture at several ranks, and with a part of it that counts more; writes image.pgm to look at.
 #include <nsvd/nsvd.hpp>
 
 #include <algorithm>

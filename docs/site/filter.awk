@@ -30,7 +30,7 @@ function target(link,    parts) {
     return link
 }
 
-# Bars in the code of a table's cell: GitHub has them as \|, Doxygen takes the backslash for code.
+# Bars in the code of a table's cell: GitHub has them as \|, Doxygen takes the backslash for code, but not in <code>.
 function bars(text,    done, code) {
     done = ""
     while (match(text, /`[^`]*`/)) {
@@ -38,7 +38,6 @@ function bars(text,    done, code) {
         done = done substr(text, 1, RSTART - 1)
         if (index(code, "\\|")) {
             gsub(/</, "\\&lt;", code)
-            gsub(/\\\|/, "\\&#124;", code)
             done = done "<code>" code "</code>"
         } else {
             done = done "`" code "`"
@@ -95,6 +94,13 @@ fenced {
     title = $0
     sub(/^#+ /, "", title)
     print $0 " {#" page "-" slug(title) "}"
+    next
+}
+
+# Doxygen makes objects of SVG files, which do not scale.
+/^!\[[^]]*\]\(images\/[^)]*\)$/ {
+    split($0, parts, /[][()]+/)
+    print "\\htmlonly<div class=\"image\"><img src=\"" substr(parts[3], 8) "\" alt=\"" parts[2] "\"/><div class=\"caption\">" parts[2] "</div></div>\\endhtmlonly"
     next
 }
 

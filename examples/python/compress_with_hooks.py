@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""compress_with_hooks.py NSVD_LLM MODEL TEXT OUTPUT, for a model of bytes: forward hooks gather statistics, `nsvd-llm
-compress` makes factors of them (docs/format.md), and these become pairs of nn.Linear."""
+"""compress_with_hooks.py NSVD_LLM MODEL TEXT OUTPUT, for a model of bytes: forward hooks gather statistics,
+`nsvd-llm compress` makes factors of them (docs/format.md), and these become pairs of nn.Linear."""
 import functools, pathlib, subprocess, sys
 import torch
 from torch import nn
@@ -12,9 +12,10 @@ INPUTS = {"self_attn.q_proj": "attention.", "self_attn.o_proj": "attention_outpu
           "mlp.gate_proj": "feed_forward.", "mlp.down_proj": "feed_forward_output."}
 
 def add(sums, at, layer, inputs):  # a token a row of x
-    x, count = inputs[0].detach().flatten(0, -2).double(), len(inputs[0].flatten(0, -2))
-    for name, value in {"gram": x.T @ x, "sum": x.sum(0), "sum_abs": x.abs().sum(0), "tokens": torch.tensor([count]),
-                        "weight": torch.tensor([count]).double()}.items():
+    x = inputs[0].flatten(0, -2).double()
+    count = torch.tensor([len(x)])
+    for name, value in {"gram": x.T @ x, "sum": x.sum(0), "sum_abs": x.abs().sum(0), "tokens": count,
+                        "weight": count.double()}.items():
         sums[at + name] = sums.get(at + name, 0) + value
     sums[at + "max_abs"] = x.abs().amax(0).maximum(sums.get(at + "max_abs", x[0].abs()))
 
@@ -34,7 +35,8 @@ def put_in(model, folder):  # a pivoted layer, which has `kept` lines, stays loa
         pair = nn.Sequential(nn.Linear(*c.right.T.shape, bias=False), nn.Linear(*c.left.T.shape, c.bias is not None))
         for part, values in zip(pair.parameters(), (c.right, c.left, c.bias)):
             part.data = values.float()
-        setattr(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], pair if c.kept is None else c.float())
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, pair if c.kept is None else c.float())
 
 if __name__ == "__main__":
     nsvd_llm, folder, text, output = sys.argv[1:]
