@@ -2,6 +2,7 @@
 # Installs what is missing and builds the guide and the reference into one site: build/docs/site/index.html.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=cmake/packages.sh
 . cmake/packages.sh
 
 need_packages g++ cmake ninja-build libeigen3-dev doxygen

@@ -107,6 +107,6 @@ fenced {
 /^\|/ { $0 = bars($0) }
 
 # Commands are written with a backslash: an at sign is one.
-!/`/ { gsub(/@/, "\\\\@") }
+!/`/ { gsub(/@/, "\\\\&") }
 
 { print links($0) }
