@@ -84,8 +84,10 @@ fenced {
     next
 }
 
+# Without code in titles, of which Doxygen shows the tags.
 /^# / && !titled {
     titled = 1
+    gsub(/`/, "")
     print links($0) " {#" page "}"
     next
 }
@@ -93,6 +95,7 @@ fenced {
 /^##+ / {
     title = $0
     sub(/^#+ /, "", title)
+    gsub(/`/, "")
     print $0 " {#" page "-" slug(title) "}"
     next
 }
