@@ -3,7 +3,8 @@
 import json, mmap, pathlib, struct
 import torch
 
-TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
+TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8,
+         "I64": torch.int64}
 
 
 def load_file(path):
@@ -16,6 +17,20 @@ def load_file(path):
         count = torch.Size(shape).numel()
         return torch.frombuffer(data, dtype=TYPES[dtype], offset=start + data_offsets[0], count=count).reshape(shape)
     return {name: tensor(**entry) for name, entry in json.loads(data[8:start]).items() if name != "__metadata__"}
+
+
+def save_file(tensors, path, metadata):
+    """Writes a safetensors file; the same as safetensors.torch.save_file."""
+    header, end, names = {"__metadata__": metadata}, 0, {dtype: name for name, dtype in TYPES.items()}
+    for name, t in tensors.items():
+        size = t.numel() * t.element_size()
+        header[name] = {"dtype": names[t.dtype], "shape": list(t.shape), "data_offsets": [end, end := end + size]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for t in tensors.values():
+            file.write(t.contiguous().numpy().tobytes())
 
 
 class CompressedLinear(torch.nn.Module):
@@ -33,6 +48,7 @@ class CompressedLinear(torch.nn.Module):
             kept = (mask[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).flatten()[:lines].bool()
         self.register_buffer("kept", kept)
 
+    # [forward]
     def forward(self, x):
         if self.kept is None:
             y = x @ self.right.T @ self.left.T
@@ -44,6 +60,7 @@ class CompressedLinear(torch.nn.Module):
         else:
             y = (x[..., self.kept] + x[..., ~self.kept] @ self.right.T) @ self.left.T
         return y if self.bias is None else y + self.bias
+    # [forward]
 
 
 def load_factors(folder):

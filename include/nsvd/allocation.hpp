@@ -24,11 +24,11 @@ namespace nsvd::inline NSVD_ABI {
 /// What an allocation knows of a layer.
 struct layer_profile {
     std::string name = {};  ///< for messages
-    nsvd::shape shape;
+    nsvd::shape shape;      ///< m×n of the layer
     /// σ² in the metric of the layer's first stage (`info.spectrum` of a decomposition whose rank policy
     /// looks at the spectrum). Its scale does not matter: losses are relative to its total.
     nsvd::spectrum spectrum = {};
-    nsvd::storage storage = nsvd::storage::plain;
+    nsvd::storage storage = nsvd::storage::plain;  ///< how its factors will be stored
     /// What a relative loss of this layer counts, against those of others: a measured sensitivity, say.
     double weight = 1.0;
     index floor = 1;                    ///< the smallest rank it may get
@@ -45,9 +45,9 @@ struct layer_profile {
 /// What may be stored, and what it is counted in: numbers, or bytes of numbers and of what says which lines
 /// pivoted storage keeps.
 struct storage_budget {
-    std::int64_t amount = 0;
-    std::int64_t per_number = 1;
-    std::int64_t per_index = 0;  ///< for each kept line
+    std::int64_t amount = 0;      ///< what may be stored in all
+    std::int64_t per_number = 1;  ///< 2 for bytes of half precision
+    std::int64_t per_index = 0;   ///< for each kept line
     std::int64_t per_eight_lines =
         0;  ///< for each eight of a mask over all rows or columns, the more of them
 

@@ -76,6 +76,7 @@ concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
 template <real_scalar Scalar = float>
 class calibration {
 public:
+    /// The nominal scalar of the activations.
     using scalar = Scalar;
 
     /// Empty statistics of `features` = n channels. With `moments::central` second moments are gathered about
@@ -139,6 +140,7 @@ public:
     template <real_scalar Other>
     void merge(const calibration<Other>& other);
 
+    /// n, the channels of an input.
     [[nodiscard]] index features() const noexcept { return state_.sum.size(); }
     /// Columns seen, those of weight 0 excepted.
     [[nodiscard]] std::int64_t tokens() const noexcept { return state_.tokens; }

@@ -42,17 +42,16 @@ struct column_selection {};
 /// floor(share·k + ½) directions, the first at least 1, the last whatever is left. The shares of all stages
 /// sum to 1.
 struct stage {
-    std::variant<nsvd::metric, column_selection> by;
-    double share = 1.0;
+    std::variant<nsvd::metric, column_selection> by;  ///< what it optimises
+    double share = 1.0;                               ///< of the rank, in [0, 1]
 };
 
 /// How a decomposition is computed, apart from what it optimises.
 struct decompose_options {
-    nsvd::accuracy accuracy = nsvd::accuracy::balanced;
-    nsvd::workspace* workspace = nullptr;  ///< memory to reuse; not owned
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
+    nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
+    nsvd::progress_callback progress = {};               ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};                      ///< asked whether it is to stop
 };
 
 namespace detail {

@@ -147,8 +147,10 @@ private:
     int exponent_ = 0;
 };
 
+/// The scalar follows from W.
 template <matrix W>
 every_rank(const W&) -> every_rank<detail::factor_scalar_t<W>>;
+/// The scalar follows from W.
 template <matrix W>
 every_rank(const W&, const metric&, const every_rank_options& = {}) -> every_rank<detail::factor_scalar_t<W>>;
 

@@ -22,8 +22,9 @@ struct interpolative_decomposition {
     Eigen::MatrixXd coefficients;  ///< T, `k×n`
     double error = 0.0;            ///< `‖A − A_J T‖_F / ‖A‖_F`; 0 for A = 0
     index numerical_rank = 0;      ///< independent columns found; less than k only where `A` has no more
-    nsvd::status status = nsvd::status::ok;
+    nsvd::status status = nsvd::status::ok;  ///< `rank_deficient` if columns ran out
 
+    /// k.
     [[nodiscard]] index rank() const noexcept { return static_cast<index>(columns.size()); }
 };
 

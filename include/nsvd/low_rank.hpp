@@ -31,7 +31,7 @@ struct stage_info {
     /// Squared error `‖(W − W′) S‖_F²` in the metric of this stage once it was done, and that before it, in
     /// the units of the data: the trace less the eigenvalues taken.
     double loss = 0.0;
-    double total = 0.0;
+    double total = 0.0;  ///< before the stage
     /// Standard error of loss and total, where the trace was estimated from random vectors: for a rank that
     /// is small against a large side, unless `exact` is asked for (`solver/choose.hpp`). 0 elsewhere.
     double loss_error = 0.0;
@@ -46,8 +46,8 @@ struct stage_info {
 
 /// What a decomposition did.
 struct decomposition_info {
-    nsvd::status status = nsvd::status::ok;
-    std::string solver;  ///< of the first stage
+    nsvd::status status = nsvd::status::ok;  ///< the most severe of what was met
+    std::string solver;                      ///< of the first stage
     /// Squared singular values of `W S` in the metric `S Sᵀ` of the first stage, descending, in the units of
     /// the data (but for a power of two where those leave the range of double). All min(m, n) up to 512 and
     /// where the rank came from the spectrum; else at least the leading `rank()` of that stage, accurate to
@@ -56,11 +56,11 @@ struct decomposition_info {
     /// Singular values of `W S` above rounding, in the first stage; those that the solver did not resolve
     /// count. All are resolved up to min(m, n) = 512.
     index numerical_rank = 0;
-    double loss = 0.0;      ///< of the first stage
-    double gap = 0.0;       ///< the largest of the stages
-    bool certified = true;  ///< whether all stages with a metric are
-    double seconds = 0.0;   ///< wall time of the whole call
-    std::vector<stage_info> stages;
+    double loss = 0.0;               ///< of the first stage
+    double gap = 0.0;                ///< the largest of the stages
+    bool certified = true;           ///< whether all stages with a metric are
+    double seconds = 0.0;            ///< wall time of the whole call
+    std::vector<stage_info> stages;  ///< in their order, fillers among them
 };
 
 namespace detail {
@@ -93,17 +93,21 @@ void require_operand(const Expression& x, index rows, index cols, const char* wh
 /// there.
 template <factor_scalar Scalar>
 struct [[nodiscard]] low_rank {
+    /// Scalar of the factors.
     using scalar = Scalar;
+    /// Type of `left`.
     using factor = detail::dense_matrix<Scalar>;
     /// Row-major: products with one vector then read both factors along columns of `m` and rows of `n`
     /// numbers, and not along columns of k, which memory delivers more slowly.
     using right_factor = detail::row_major_matrix<Scalar>;
 
-    factor left;
-    right_factor right;
-    decomposition_info info{};
+    factor left;                ///< `m×k`
+    right_factor right;         ///< `k×n`
+    decomposition_info info{};  ///< what was done to get them
 
+    /// m.
     [[nodiscard]] index rows() const noexcept { return left.rows(); }
+    /// n.
     [[nodiscard]] index cols() const noexcept { return right.cols(); }
     /// k, the columns of `left`.
     [[nodiscard]] index rank() const noexcept { return left.cols(); }
@@ -250,6 +254,7 @@ template <std::size_t I, factor_scalar Scalar>
     else
         return d.right;
 }
+/// The same, to write to.
 template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] auto& get(low_rank<Scalar>& d) noexcept {
     if constexpr (I == 0)
@@ -257,6 +262,7 @@ template <std::size_t I, factor_scalar Scalar>
     else
         return d.right;
 }
+/// The same, moved out.
 template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] auto&& get(low_rank<Scalar>&& d) noexcept {
     return std::move(get<I>(d));

@@ -53,11 +53,11 @@ concept factor_scalar = detail::holds(std::same_as<T, float> || std::same_as<T, 
 /// (column-major). A transposed view swaps shape and strides.
 template <real_scalar Scalar>
 struct strided_view {
-    const Scalar* data = nullptr;
-    index rows = 0;
-    index cols = 0;
-    index row_stride = 1;
-    index col_stride = -1;  ///< −1: rows·row_stride
+    const Scalar* data = nullptr;  ///< entry (0, 0)
+    index rows = 0;                ///< m
+    index cols = 0;                ///< n
+    index row_stride = 1;          ///< from one row to the next
+    index col_stride = -1;         ///< −1: rows·row_stride
 };
 
 /// Customisation point. For an own type `T` specialise it with
@@ -68,6 +68,7 @@ struct matrix_traits;
 /// A strided view is itself a matrix: raw pointer + shape + strides.
 template <real_scalar Scalar>
 struct matrix_traits<strided_view<Scalar>> {
+    /// The view itself.
     static strided_view<Scalar> view(const strided_view<Scalar>& v) noexcept { return v; }
 };
 

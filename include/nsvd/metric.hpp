@@ -59,6 +59,7 @@ public:
         state_->lower = &lower;
         describe(shift, kind, rank_limit);
     }
+    /// The same, which owns the matrix.
     template <class = void>
     metric(Eigen::MatrixXd&& lower, double shift, whitening kind, index rank_limit, std::string name)
         : state_(std::make_shared<state>()), name_(std::move(name)) {
@@ -128,6 +129,7 @@ public:
             diagonal(i) *= f.scale(i) * f.scale(i);
         return diagonal;
     }
+    /// What `info` calls it.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// What the rank of M is at most, for matrices of n columns, without a factorization.
     [[nodiscard]] index rank_limit(index n) const noexcept {

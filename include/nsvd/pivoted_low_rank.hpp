@@ -34,18 +34,24 @@ enum class lines : std::uint8_t { rows, columns };
 ///   `k×(n−k)`.
 template <factor_scalar Scalar>
 struct [[nodiscard]] pivoted_low_rank {
+    /// Scalar of the factors.
     using scalar = Scalar;
+    /// Type of `left`.
     using factor = detail::dense_matrix<Scalar>;
+    /// Type of `right`.
     using right_factor = detail::row_major_matrix<Scalar>;
 
-    lines kept = lines::rows;
+    lines kept = lines::rows;    ///< which lines the others are expressed by
     std::vector<index> indices;  ///< I, ascending
-    factor left;
-    right_factor right;
-    decomposition_info info{};  ///< of the decomposition it was made of
+    factor left;                 ///< `(m−k)×k` or `m×k`
+    right_factor right;          ///< `k×n` or `k×(n−k)`
+    decomposition_info info{};   ///< of the decomposition it was made of
 
+    /// m.
     [[nodiscard]] index rows() const noexcept { return left.rows() + (kept == lines::rows ? rank() : 0); }
+    /// n.
     [[nodiscard]] index cols() const noexcept { return right.cols() + (kept == lines::columns ? rank() : 0); }
+    /// k.
     [[nodiscard]] index rank() const noexcept { return left.cols(); }
     /// Numbers that have to be stored, `k(m + n − k)`.
     [[nodiscard]] index parameters() const noexcept { return left.size() + right.size(); }

@@ -23,10 +23,10 @@ namespace nsvd::inline NSVD_ABI {
 
 /// A candidate: `nested` with these options and `residual::svd`; with a share of 1 that is `asvd`.
 struct tuning {
-    nsvd::whitening whitening = nsvd::whitening::cholesky;
-    double share = 1.0;
-    double blend = 0.0;  ///< μ, for `cholesky` and `eigen`
-    double alpha = 0.5;  ///< for `diagonal`
+    nsvd::whitening whitening = nsvd::whitening::cholesky;  ///< of the first stage
+    double share = 1.0;                                     ///< of the first stage
+    double blend = 0.0;                                     ///< μ, for `cholesky` and `eigen`
+    double alpha = 0.5;                                     ///< for `diagonal`
 };
 
 namespace detail {

@@ -31,9 +31,9 @@ enum class whitening : std::uint8_t {
 /// Channels with `m_ii = 0` (or denormal) are rows of zeros in `S`; `solve` leaves them out (`D⁺` in place of
 /// `D⁻¹`).
 struct whitening_factor {
-    whitening kind = whitening::diagonal;
-    Eigen::VectorXd scale;  ///< the diagonal of D; for a diagonal factor that of S itself
-    Eigen::MatrixXd basis;  ///< B, `n×r`; empty for diagonal factors
+    whitening kind = whitening::diagonal;  ///< which factor it is
+    Eigen::VectorXd scale;                 ///< the diagonal of D; for a diagonal factor that of S itself
+    Eigen::MatrixXd basis;                 ///< B, `n×r`; empty for diagonal factors
     index rank = 0;      ///< numerical rank of M: eigenvalues of `D⁻¹ M D⁻¹` above `2·max(n, 64)·eps`
     double ridge = 0.0;  ///< what was added to the diagonal, relative to it, before a Cholesky factor existed
     double rcond =

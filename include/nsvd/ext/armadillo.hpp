@@ -16,6 +16,7 @@ namespace nsvd::inline NSVD_ABI {
 template <class T>
 requires real_scalar<typename T::elem_type> && std::derived_from<T, arma::Mat<typename T::elem_type>>
 struct matrix_traits<T> {
+    /// Where its numbers lie.
     static strided_view<typename T::elem_type> view(const T& x) noexcept {
         const auto rows = static_cast<index>(x.n_rows);
         return {x.memptr(), rows, static_cast<index>(x.n_cols), 1, rows};
@@ -26,6 +27,7 @@ struct matrix_traits<T> {
 template <class T>
 requires real_scalar<typename T::elem_type> && std::derived_from<T, arma::subview<typename T::elem_type>>
 struct matrix_traits<T> {
+    /// Where its numbers lie.
     static strided_view<typename T::elem_type> view(const T& x) noexcept {
         const auto stride = static_cast<index>(x.m.n_rows);
         const auto offset = static_cast<index>(x.aux_row1) + static_cast<index>(x.aux_col1) * stride;
@@ -36,6 +38,7 @@ struct matrix_traits<T> {
 /// `x.t()` of any of these.
 template <detail::viewable_matrix T>
 struct matrix_traits<arma::Op<T, arma::op_htrans>> {
+    /// Where its numbers lie.
     static auto view(const arma::Op<T, arma::op_htrans>& x) noexcept {
         const auto v = matrix_traits<T>::view(x.m);
         return decltype(v){v.data, v.cols, v.rows, v.col_stride, v.row_stride};

@@ -24,6 +24,7 @@ namespace nsvd::inline NSVD_ABI {
 /// target.
 class atomic_file {
 public:
+    /// Begins a file of that name; throws nsvd::error where it can't.
     explicit atomic_file(std::filesystem::path path) : path_(std::move(path)) {
         std::error_code ignored;
         const auto status = std::filesystem::status(path_, ignored);

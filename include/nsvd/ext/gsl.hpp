@@ -30,6 +30,7 @@ namespace nsvd::inline NSVD_ABI {
 template <class T>
 requires std::same_as<T, gsl_matrix> || std::same_as<T, gsl_matrix_float>
 struct matrix_traits<T> {
+    /// Where its numbers lie.
     static auto view(const T& x) noexcept {
         using scalar = std::remove_pointer_t<decltype(x.data)>;
         return strided_view<scalar>{x.data, static_cast<index>(x.size1), static_cast<index>(x.size2),

@@ -33,6 +33,7 @@ concept mdspan_matrix = requires(const T& x) {
 /// Throws `nsvd::error` if the layout has no strides, or negative ones.
 template <detail::mdspan_matrix T>
 struct matrix_traits<T> {
+    /// Where its numbers lie.
     static strided_view<typename T::value_type> view(const T& x) {
         const auto rows = static_cast<index>(x.extent(0));
         const auto cols = static_cast<index>(x.extent(1));

@@ -45,6 +45,7 @@ requires(!std::same_as<Scalar, Eigen::bfloat16>)
 /// Matrices of `float` or `double`, and parts of them. Throws `nsvd::error` as `opencv_view` does.
 template <factor_scalar Scalar>
 struct matrix_traits<cv::Mat_<Scalar>> {
+    /// Where its numbers lie.
     static strided_view<Scalar> view(const cv::Mat_<Scalar>& x) { return opencv_view<Scalar>(x); }
 };
 

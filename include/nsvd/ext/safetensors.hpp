@@ -44,7 +44,7 @@ enum class dtype { BOOL, U8, I8, F8_E5M2, F8_E4M3, U16, I16, F16, BF16, U32, I32
 namespace detail {
 
 struct dtype_row {
-    safetensors::dtype dtype;
+    safetensors::dtype dtype;  ///< type of the numbers
     std::string_view name;
     std::size_t size;
 };
@@ -98,21 +98,22 @@ decltype(auto) visit_scalar(dtype type, F&& f) {
 
 /// A tensor inside a mapped file; valid as long as the file is.
 struct view {
-    safetensors::dtype dtype;
-    std::vector<std::int64_t> shape;
-    std::span<const std::byte> bytes;
+    safetensors::dtype dtype;          ///< type of the numbers
+    std::vector<std::int64_t> shape;   ///< sizes, row-major
+    std::span<const std::byte> bytes;  ///< the data, little-endian
 };
 
 /// A tensor to be written. `bytes` may point anywhere (into another mapped file, for example); `storage`
 /// keeps them alive where the tensor owns them.
 struct tensor {
-    std::string name;
-    safetensors::dtype dtype;
-    std::vector<std::int64_t> shape;
-    std::span<const std::byte> bytes;
-    std::shared_ptr<const std::vector<std::byte>> storage{};
+    std::string name;                                         ///< under which the file has it
+    safetensors::dtype dtype;                                 ///< type of the numbers
+    std::vector<std::int64_t> shape;                          ///< sizes, row-major
+    std::span<const std::byte> bytes;                         ///< the data, little-endian
+    std::shared_ptr<const std::vector<std::byte>> storage{};  ///< owner of the bytes, if they have one here
 };
 
+/// Metadata of a file.
 using string_map = std::map<std::string, std::string>;
 
 /// A safetensors file, mapped read-only. The header is checked in full on opening: lengths, JSON, dtypes,
@@ -121,15 +122,18 @@ using string_map = std::map<std::string, std::string>;
 /// open; reading what was cut off it then ends the process (SIGBUS).
 class file {
 public:
+    /// Opens and checks the file.
     explicit file(std::filesystem::path path);
 
     /// Names in the order of their data.
     [[nodiscard]] const std::vector<std::string>& tensors() const { return names_; }
+    /// Whether there is a tensor of that name.
     [[nodiscard]] bool contains(const std::string& name) const { return views_.contains(name); }
     /// Throws nsvd::error for a name that is not there.
     [[nodiscard]] const view& at(const std::string& name) const;
     /// The strings under `__metadata__`.
     [[nodiscard]] const string_map& metadata() const { return metadata_; }
+    /// The name it was opened by.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
 private:
@@ -209,9 +213,9 @@ template <class Derived>
 
 /// What the header says about a tensor.
 struct entry {
-    std::string name;
-    safetensors::dtype dtype;
-    std::vector<std::int64_t> shape;
+    std::string name;                 ///< under which the file has it
+    safetensors::dtype dtype;         ///< type of the numbers
+    std::vector<std::int64_t> shape;  ///< sizes, row-major
 };
 
 /// Writes a file one tensor after the other, so that no two of them need be in memory. The file appears under

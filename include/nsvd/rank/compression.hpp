@@ -17,9 +17,10 @@ namespace nsvd::inline NSVD_ABI {
 /// point a rank is lost at times. Throws `nsvd::error` unless 0 ≤ ratio < 1, and where no rank is left (1×1
 /// at 30 %).
 struct compression {
-    double ratio = 0.0;
-    nsvd::storage storage = nsvd::storage::plain;
+    double ratio = 0.0;                            ///< what is removed, in [0, 1)
+    nsvd::storage storage = nsvd::storage::plain;  ///< what the rank is counted for
 
+    /// The rank.
     [[nodiscard]] index operator()(const shape& s) const {
         const index k = largest_rank(storage, s, kept(s));
         if (k == 0)

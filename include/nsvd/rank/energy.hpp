@@ -28,8 +28,9 @@ namespace detail {
 /// (`Σ_{i≤k} σ_i² ≥ fraction · Σ σ_i²`). Throws `nsvd::error` unless 0 < fraction ≤ 1, and where nothing is
 /// worth keeping (`W S = 0`).
 struct energy {
-    double fraction = 1.0;
+    double fraction = 1.0;  ///< of Σσ², in (0, 1]
 
+    /// The rank; empty to ask for more of the spectrum.
     [[nodiscard]] std::optional<index> operator()(const spectrum& values, const shape&) const {
         if (!(fraction > 0.0 && fraction <= 1.0))
             throw error("energy: fraction = " + detail::text(fraction) + " is outside (0, 1]");

@@ -15,8 +15,8 @@ namespace nsvd::inline NSVD_ABI {
 
 /// The shape of the matrix that is decomposed.
 struct shape {
-    index rows = 0;
-    index cols = 0;
+    index rows = 0;  ///< m
+    index cols = 0;  ///< n
 
     /// The largest rank there is: min(m, n).
     [[nodiscard]] constexpr index full_rank() const noexcept { return std::min(rows, cols); }
@@ -30,9 +30,13 @@ struct spectrum {
     double rest = 0.0;                ///< Σ σ_i² over the others; 0 if `leading` is complete
     bool complete = true;             ///< whether `leading` holds all min(m, n) values
 
+    /// How many values are shown.
     [[nodiscard]] std::size_t size() const noexcept { return leading.size(); }
+    /// Of the values that are shown.
     [[nodiscard]] auto begin() const noexcept { return leading.begin(); }
+    /// Of the values that are shown.
     [[nodiscard]] auto end() const noexcept { return leading.end(); }
+    /// σ²_{i+1}.
     [[nodiscard]] double operator[](std::size_t i) const noexcept { return leading[i]; }
 
     /// Σ of all σ², i.e. ‖W S‖_F².

@@ -9,8 +9,9 @@ namespace nsvd::inline NSVD_ABI {
 /// stage is at most this, for a decomposition of one stage. Throws `nsvd::error` unless 0 ≤ relative_error <
 /// 1, and where rank 0 would do (`W S = 0`).
 struct tolerance {
-    double relative_error = 0.0;
+    double relative_error = 0.0;  ///< in [0, 1)
 
+    /// The rank; empty to ask for more of the spectrum.
     [[nodiscard]] std::optional<index> operator()(const spectrum& values, const shape&) const {
         if (!(relative_error >= 0.0 && relative_error < 1.0))
             throw error("tolerance: relative_error = " + detail::text(relative_error) + " is outside [0, 1)");
