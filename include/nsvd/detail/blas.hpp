@@ -45,8 +45,8 @@ enum class into : std::uint8_t { set, add, subtract };
 /// the right shape and not overlap A or B. All products of the library come through here: one instantiation a
 /// scalar keeps it quick to compile.
 template <factor_scalar Scalar>
-void multiply_into(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, dense_ref<Scalar> b, op op_b,
-                   into mode = into::set) {
+[[gnu::noinline]] void multiply_into(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, dense_ref<Scalar> b,
+                                     op op_b, into mode = into::set) {
     if (c.size() == 0) return;
     const Eigen::Index depth = op_a == op::none ? a.cols() : a.rows();
     if (depth == 0) {
@@ -93,8 +93,8 @@ void multiply_into(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, dense_ref<
 
 /// `op(A) op(B)`.
 template <factor_scalar Scalar = double>
-[[nodiscard]] Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> multiply(dense_ref<Scalar> a, op op_a,
-                                                                             dense_ref<Scalar> b, op op_b) {
+[[gnu::noinline]] [[nodiscard]] Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> multiply(
+    dense_ref<Scalar> a, op op_a, dense_ref<Scalar> b, op op_b) {
     Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic> c(op_a == op::none ? a.rows() : a.cols(),
                                                             op_b == op::none ? b.cols() : b.rows());
     multiply_into<Scalar>(c, a, op_a, b, op_b);
@@ -103,7 +103,8 @@ template <factor_scalar Scalar = double>
 
 /// `C ← S B` for a symmetric `S` of which only the lower triangle is read.
 template <factor_scalar Scalar>
-void multiply_symmetric_into(dense_out<Scalar> c, dense_ref<Scalar> s, dense_ref<Scalar> b) {
+[[gnu::noinline]] void multiply_symmetric_into(dense_out<Scalar> c, dense_ref<Scalar> s,
+                                               dense_ref<Scalar> b) {
     if (c.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto symm = [&](auto routine) {
@@ -144,7 +145,7 @@ void multiply_symmetric_into(dense_out<Scalar> c, dense_ref<Scalar> s, dense_ref
 
 /// `A ← A − Q Qᵀ A` for orthonormal `Q`.
 template <factor_scalar Scalar = double>
-void project_out(dense_out<Scalar> a, dense_ref<Scalar> q) {
+[[gnu::noinline]] void project_out(dense_out<Scalar> a, dense_ref<Scalar> q) {
     if (q.cols() == 0) return;
     multiply_into<Scalar>(a, q, op::none, multiply<Scalar>(q, op::transpose, a, op::none), op::none,
                           into::subtract);
@@ -152,7 +153,8 @@ void project_out(dense_out<Scalar> a, dense_ref<Scalar> q) {
 
 /// `op(A) X` in double for an A of either scalar, which is converted a panel at a time.
 template <factor_scalar Scalar>
-[[nodiscard]] Eigen::MatrixXd multiply_in_double(dense_ref<Scalar> a, op op_a, dense_ref<double> x) {
+[[gnu::noinline]] [[nodiscard]] Eigen::MatrixXd multiply_in_double(dense_ref<Scalar> a, op op_a,
+                                                                   dense_ref<double> x) {
     if constexpr (std::same_as<Scalar, double>) {
         return multiply(a, op_a, x, op::none);
     } else {
@@ -176,7 +178,7 @@ template <factor_scalar Scalar>
 
 /// `A ← A − Q Qᵀ A` in double for an orthonormal `Q` of either scalar.
 template <factor_scalar Scalar>
-void project_out_in_double(dense_out<double> a, dense_ref<Scalar> q) {
+[[gnu::noinline]] void project_out_in_double(dense_out<double> a, dense_ref<Scalar> q) {
     if (q.cols() > 0)
         add_multiple<double>(
             a, -1.0,
@@ -186,7 +188,8 @@ void project_out_in_double(dense_out<double> a, dense_ref<Scalar> q) {
 /// Lower triangle of `C ← C ± op(A) op(A)ᵀ`; the upper triangle is left undefined. Half the flops of a
 /// product.
 template <factor_scalar Scalar = double>
-void add_gram_lower(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, into mode = into::add) {
+[[gnu::noinline]] void add_gram_lower(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a,
+                                      into mode = into::add) {
     if (a.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const Scalar alpha = mode == into::subtract ? Scalar(-1) : Scalar(1);
@@ -221,7 +224,8 @@ void add_gram_lower(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, into mode
 
 /// Lower triangle of `C ← C + op(A) op(B)ᵀ + op(B) op(A)ᵀ`; the upper triangle is left undefined.
 template <factor_scalar Scalar = float>
-void add_symmetric_lower(dense_out<Scalar> c, dense_ref<Scalar> a, dense_ref<Scalar> b, op op_ab = op::none) {
+[[gnu::noinline]] void add_symmetric_lower(dense_out<Scalar> c, dense_ref<Scalar> a, dense_ref<Scalar> b,
+                                           op op_ab = op::none) {
     if (a.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto syr2k = [&](auto routine) {
@@ -244,7 +248,7 @@ void add_symmetric_lower(dense_out<Scalar> c, dense_ref<Scalar> a, dense_ref<Sca
 
 /// Overwrites `B` with `B L⁻ᵀ` for the lower triangle of a square `L`.
 template <factor_scalar Scalar>
-void solve_right_transposed(dense_ref<Scalar> l, dense_out<Scalar> b) {
+[[gnu::noinline]] void solve_right_transposed(dense_ref<Scalar> l, dense_out<Scalar> b) {
     if (b.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto trsm = [&](auto routine) {
@@ -276,7 +280,7 @@ void solve_right_transposed(dense_ref<Scalar> l, dense_out<Scalar> b) {
 
 /// Overwrites `B` with `L B` (`left`) or `B L` for the lower triangle of a square `L`.
 template <factor_scalar Scalar = float>
-void multiply_lower(dense_ref<Scalar> l, dense_out<Scalar> b, bool left) {
+[[gnu::noinline]] void multiply_lower(dense_ref<Scalar> l, dense_out<Scalar> b, bool left) {
     if (b.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto trmm = [&](auto routine) {
@@ -305,7 +309,7 @@ void multiply_lower(dense_ref<Scalar> l, dense_out<Scalar> b, bool left) {
 /// adds `L_Pᵀ (T_P L) + (T_P L)ᵀ L_P` to what is left and above of its end. (LAPACK's sygst does it in many
 /// more and smaller products.)
 template <factor_scalar Scalar = float>
-void multiply_two_sided(dense_out<Scalar> a, dense_ref<Scalar> l) {
+[[gnu::noinline]] void multiply_two_sided(dense_out<Scalar> a, dense_ref<Scalar> l) {
     constexpr Eigen::Index panel = 256;
     for (Eigen::Index first = 0; first < a.rows(); first += panel) {
         const Eigen::Index count = std::min(panel, a.rows() - first);
@@ -326,7 +330,7 @@ void multiply_two_sided(dense_out<Scalar> a, dense_ref<Scalar> l) {
 
 /// Overwrites `B` with `L⁻¹ B` for the lower triangle of a square `L`.
 template <factor_scalar Scalar = double>
-void solve_lower(dense_ref<Scalar> l, dense_out<Scalar> b) {
+[[gnu::noinline]] void solve_lower(dense_ref<Scalar> l, dense_out<Scalar> b) {
     if (b.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto trsm = [&](auto routine) {
@@ -347,7 +351,7 @@ void solve_lower(dense_ref<Scalar> l, dense_out<Scalar> b) {
 
 /// Overwrites `B` with `U⁻¹ B` for the upper triangle of a square `U`: a lower one read from the other end.
 template <factor_scalar Scalar = double>
-void solve_upper(dense_ref<Scalar> u, dense_out<Scalar> b) {
+[[gnu::noinline]] void solve_upper(dense_ref<Scalar> u, dense_out<Scalar> b) {
     dense_matrix<Scalar> lower(u.rows(), u.cols());
     for (Eigen::Index j = 0; j < u.cols(); ++j)
         for (Eigen::Index i = 0; i < u.rows(); ++i)

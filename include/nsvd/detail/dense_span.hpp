@@ -95,7 +95,7 @@ using dense_out = std::type_identity_t<dense_span<Scalar>>;
 
 /// `B ← A`, rounded to the scalar of B.
 template <class To, class From>
-void assign(dense_out<To> b, dense_ref<From> a) {
+[[gnu::noinline]] void assign(dense_out<To> b, dense_ref<From> a) {
     for (index j = 0; j < a.cols(); ++j)
         if constexpr (std::same_as<To, From>)
             std::copy_n(a.col(j), a.rows(), b.col(j));
@@ -106,7 +106,7 @@ void assign(dense_out<To> b, dense_ref<From> a) {
 
 /// A copy in the scalar `To`.
 template <class To, class From>
-[[nodiscard]] dense_matrix<To> converted(dense_ref<From> a) {
+[[gnu::noinline]] [[nodiscard]] dense_matrix<To> converted(dense_ref<From> a) {
     dense_matrix<To> copy(a.rows(), a.cols());
     assign<To, From>(copy, a);
     return copy;
@@ -125,7 +125,7 @@ decltype(auto) with_columns(const Expression& x, F&& f) {
 
 /// `B ← A diag(d)`, multiplied in double.
 template <class To, class From>
-void assign_scaled(dense_out<To> b, dense_ref<From> a, const double* d) {
+[[gnu::noinline]] void assign_scaled(dense_out<To> b, dense_ref<From> a, const double* d) {
     for (index j = 0; j < a.cols(); ++j)
         std::transform(a.col(j), a.col(j) + a.rows(), b.col(j),
                        [factor = d[j]](From x) { return static_cast<To>(static_cast<double>(x) * factor); });
@@ -133,20 +133,20 @@ void assign_scaled(dense_out<To> b, dense_ref<From> a, const double* d) {
 
 /// `A ← diag(d) A`.
 template <class Scalar>
-void scale_rows(dense_out<Scalar> a, const Scalar* d) {
+[[gnu::noinline]] void scale_rows(dense_out<Scalar> a, const Scalar* d) {
     for (index j = 0; j < a.cols(); ++j)
         std::transform(a.col(j), a.col(j) + a.rows(), d, a.col(j), std::multiplies<>());
 }
 
 template <class Scalar>
-void set_constant(dense_out<Scalar> a, std::type_identity_t<Scalar> value) {
+[[gnu::noinline]] void set_constant(dense_out<Scalar> a, std::type_identity_t<Scalar> value) {
     for (index j = 0; j < a.cols(); ++j)
         std::fill_n(a.col(j), a.rows(), value);
 }
 
 /// A matrix of zeros.
 template <class Scalar>
-[[nodiscard]] dense_matrix<Scalar> zeros(index rows, index cols) {
+[[gnu::noinline]] [[nodiscard]] dense_matrix<Scalar> zeros(index rows, index cols) {
     dense_matrix<Scalar> a(rows, cols);
     set_constant<Scalar>(a, Scalar(0));
     return a;
@@ -154,7 +154,8 @@ template <class Scalar>
 
 /// `Y ← Y + factor·X`.
 template <class Scalar>
-void add_multiple(dense_out<Scalar> y, std::type_identity_t<Scalar> factor, dense_ref<Scalar> x) {
+[[gnu::noinline]] void add_multiple(dense_out<Scalar> y, std::type_identity_t<Scalar> factor,
+                                    dense_ref<Scalar> x) {
     for (index j = 0; j < y.cols(); ++j)
         std::transform(y.col(j), y.col(j) + y.rows(), x.col(j), y.col(j),
                        [factor](Scalar into, Scalar from) { return into + factor * from; });
@@ -180,7 +181,7 @@ template <class Scalar>
 
 /// `⟨A, B⟩_F`, summed in double.
 template <class Scalar>
-[[nodiscard]] double inner_product(dense_ref<Scalar> a, dense_ref<Scalar> b) {
+[[gnu::noinline]] [[nodiscard]] double inner_product(dense_ref<Scalar> a, dense_ref<Scalar> b) {
     double sum = 0.0;
     for (index j = 0; j < a.cols(); ++j)
         sum += inner_product_of_columns<Scalar>(a.col(j), b.col(j), a.rows());
@@ -189,12 +190,12 @@ template <class Scalar>
 
 /// ‖A‖_F², summed in double.
 template <class Scalar>
-[[nodiscard]] double squared_norm(dense_ref<Scalar> a) {
+[[gnu::noinline]] [[nodiscard]] double squared_norm(dense_ref<Scalar> a) {
     return inner_product<Scalar>(a, a);
 }
 
 template <class Scalar>
-[[nodiscard]] Eigen::VectorXd squared_norms_of_columns(dense_ref<Scalar> a) {
+[[gnu::noinline]] [[nodiscard]] Eigen::VectorXd squared_norms_of_columns(dense_ref<Scalar> a) {
     Eigen::VectorXd sums(a.cols());
     for (index j = 0; j < a.cols(); ++j)
         sums.data()[j] = squared_norm_of_column<Scalar>(a, j);
@@ -203,7 +204,7 @@ template <class Scalar>
 
 /// The largest |a_ij|; 0 for an empty matrix, NaN if there is one.
 template <class Scalar>
-[[nodiscard]] double largest_entry(dense_ref<Scalar> a) {
+[[gnu::noinline]] [[nodiscard]] double largest_entry(dense_ref<Scalar> a) {
     Scalar largest = 0;
     for (index j = 0; j < a.cols(); ++j)
         for (const Scalar* x = a.col(j); x != a.col(j) + a.rows(); ++x)
@@ -216,7 +217,7 @@ template <class Scalar>
 
 /// Throws, naming the first bad entry, unless all entries are finite.
 template <class Scalar>
-void require_finite_entries(dense_ref<Scalar> a, const char* name) {
+[[gnu::noinline]] void require_finite_entries(dense_ref<Scalar> a, const char* name) {
     if (std::isfinite(largest_entry<Scalar>(a))) return;
     for (index j = 0; j < a.cols(); ++j)
         for (index i = 0; i < a.rows(); ++i)
@@ -234,7 +235,7 @@ template <class Scalar>
 
 /// Divides each column by its length; columns of zeros stay.
 template <class Scalar>
-void normalize_columns(dense_out<Scalar> a) {
+[[gnu::noinline]] void normalize_columns(dense_out<Scalar> a) {
     for (index j = 0; j < a.cols(); ++j) {
         const dense_span<Scalar> column = a.middleCols(j, 1);
         const double largest = largest_entry<Scalar>(column);
@@ -248,7 +249,7 @@ void normalize_columns(dense_out<Scalar> a) {
 
 /// The columns in the opposite order.
 template <class Scalar>
-[[nodiscard]] dense_matrix<Scalar> reversed_columns(dense_ref<Scalar> a) {
+[[gnu::noinline]] [[nodiscard]] dense_matrix<Scalar> reversed_columns(dense_ref<Scalar> a) {
     dense_matrix<Scalar> result(a.rows(), a.cols());
     for (index j = 0; j < a.cols(); ++j)
         std::copy_n(a.col(a.cols() - 1 - j), a.rows(), dense_span<Scalar>(result).col(j));
@@ -257,7 +258,7 @@ template <class Scalar>
 
 /// `Aᵀ`.
 template <class Scalar>
-[[nodiscard]] dense_matrix<Scalar> transposed(dense_ref<Scalar> a) {
+[[gnu::noinline]] [[nodiscard]] dense_matrix<Scalar> transposed(dense_ref<Scalar> a) {
     constexpr index tile = 32;  // for the sake of the cache
     dense_matrix<Scalar> result(a.cols(), a.rows());
     const dense_span<Scalar> b(result);
@@ -281,14 +282,14 @@ template <class Scalar>
 
 /// Zeros above the diagonal.
 template <class Scalar>
-void clear_above_diagonal(dense_out<Scalar> a) {
+[[gnu::noinline]] void clear_above_diagonal(dense_out<Scalar> a) {
     for (index j = 1; j < a.cols(); ++j)
         std::fill_n(a.col(j), std::min(j, a.rows()), Scalar(0));
 }
 
 /// Copies the triangle below the diagonal to that above it.
 template <class Scalar>
-void mirror_lower(dense_out<Scalar> a) {
+[[gnu::noinline]] void mirror_lower(dense_out<Scalar> a) {
     constexpr index tile = 32;
     for (index left = 0; left < a.cols(); left += tile)
         for (index top = left; top < a.rows(); top += tile)
@@ -299,7 +300,7 @@ void mirror_lower(dense_out<Scalar> a) {
 
 /// Room for `count` more columns, whose entries are undefined.
 template <class Scalar>
-[[nodiscard]] dense_span<Scalar> append_columns(dense_matrix<Scalar>& a, index count) {
+[[gnu::noinline]] [[nodiscard]] dense_span<Scalar> append_columns(dense_matrix<Scalar>& a, index count) {
     dense_matrix<Scalar> larger(a.rows(), a.cols() + count);
     assign<Scalar, Scalar>(dense_span<Scalar>(larger).leftCols(a.cols()), a);
     a.swap(larger);

@@ -30,7 +30,7 @@ namespace nsvd::inline NSVD_ABI::detail {
 /// The Cholesky factor of a symmetric matrix, of which only the lower triangle is read, over that triangle;
 /// false where a pivot was not positive. n³/3 flops.
 template <class Real>
-bool cholesky_lower(dense_out<Real> a) {
+[[gnu::noinline]] bool cholesky_lower(dense_out<Real> a) {
 #if defined(NSVD_USE_LAPACK)
     return lapack::potrf<Real>(a) == 0;
 #else
@@ -99,7 +99,7 @@ template <class Real>
 /// returns the reciprocal condition number (1-norm), 0 where a pivot was not positive.
 /// n³/3 flops.
 template <class Real>
-double cholesky_in_place(dense_matrix<Real>& a) {
+[[gnu::noinline]] double cholesky_in_place(dense_matrix<Real>& a) {
     const index n = a.rows();
     double norm = 0.0;  // the largest sum of a column
     for (index j = 0; j < a.cols(); ++j) {
@@ -221,7 +221,7 @@ struct symmetric_eigen {
 /// All eigenpairs of the symmetric matrix in the lower triangle of `a`; about 9n³ flops. If no solver of the
 /// chain converges, `converged` is false and the vectors are coordinates.
 template <class Real>
-[[nodiscard]] symmetric_eigen<Real> eigen_decompose(dense_matrix<Real> a) {
+[[gnu::noinline]] [[nodiscard]] symmetric_eigen<Real> eigen_decompose(dense_matrix<Real> a) {
     const index n = a.rows();
     symmetric_eigen<Real> result;
     result.values.resize(n);
@@ -270,7 +270,7 @@ template <class Real>
 /// Householder QR: overwrites `a` (m×k, k ≤ m) with an orthonormal basis whose leading columns span those of
 /// `a` as far as they are independent; the others complete the basis. 4mk² flops.
 template <class Real>
-void householder_orthonormalize(dense_matrix<Real>& a) {
+[[gnu::noinline]] void householder_orthonormalize(dense_matrix<Real>& a) {
     if (a.cols() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     lapack::thin_q<Real>(a);  // can't fail numerically: info is only about arguments
@@ -312,7 +312,7 @@ template <class Real>
 /// over the largest pivot, an estimate of 1/κ(A); 0, with `A` untouched, where `Aᵀ A` is not positive
 /// definite in working precision. The result is orthonormal to κ²·eps.
 template <class Real>
-double cholesky_qr_step(dense_out<Real> a) {
+[[gnu::noinline]] double cholesky_qr_step(dense_out<Real> a) {
     dense_matrix<Real> gram = zeros<Real>(a.cols(), a.cols());
     add_gram_lower<Real>(gram, a, op::transpose);
     if (!cholesky_lower<Real>(gram)) return 0.0;
@@ -333,7 +333,7 @@ double cholesky_qr_step(dense_out<Real> a) {
 /// step started from a well-conditioned matrix, and Householder QR where `a` is too ill-conditioned for it.
 /// Returns the estimate of 1/κ of the first step; 0 where Householder QR did it.
 template <class Real>
-double orthonormalize(dense_out<Real> a) {
+[[gnu::noinline]] double orthonormalize(dense_out<Real> a) {
     if (a.cols() == 0) return 1.0;
     const double first = cholesky_qr_step<Real>(a);
     // κ² eps of a step that started from κ ≤ 2 is as good as orthonormal.

@@ -19,8 +19,8 @@ namespace nsvd::inline NSVD_ABI::detail {
 /// rows, in panels of 128 and nothing but products: LAPACK's `ormtr` takes 32, has triangles apart and
 /// transposes in one thread, and takes half as long again.
 template <class Real>
-void apply_reflectors(dense_ref<Real> a, const Real* tau, index count, index offset, dense_out<Real> c,
-                      op direction) {
+[[gnu::noinline]] void apply_reflectors(dense_ref<Real> a, const Real* tau, index count, index offset,
+                                        dense_out<Real> c, op direction) {
     constexpr index panel = 128;
     if (count <= 0 || c.cols() == 0) return;
     const index panels = (count + panel - 1) / panel;
