@@ -458,19 +458,19 @@ TEST_CASE("workspace: blocks on loan", "[workspace]") {
         nsvd::detail::scratch a(pool, 10, 20);
         nsvd::detail::scratch b(pool, 5, 5);
         CHECK(pool.bytes() == 0);
-        CHECK(a.matrix().rows() == 10);
-        CHECK(a.matrix().cols() == 20);
-        CHECK(a.matrix().data() != b.matrix().data());
-        const auto sum = [](const nsvd::detail::scratch& s) { return s.matrix().matrix().sum(); };
-        a.matrix().matrix().setConstant(1.0F);
-        b.matrix().matrix().setConstant(2.0F);
+        CHECK(a.span().rows() == 10);
+        CHECK(a.span().cols() == 20);
+        CHECK(a.span().data() != b.span().data());
+        const auto sum = [](const nsvd::detail::scratch& s) { return s.span().matrix().sum(); };
+        a.span().matrix().setConstant(1.0F);
+        b.span().matrix().setConstant(2.0F);
         CHECK(sum(a) == 200.0F);
         nsvd::detail::scratch c(std::move(b));
         CHECK(sum(c) == 50.0F);
         a = std::move(c);
         CHECK(sum(a) == 50.0F);
         nsvd::detail::scratch empty(pool, 0, 7);
-        CHECK(empty.matrix().size() == 0);
+        CHECK(empty.span().size() == 0);
     }
     const std::size_t held = pool.bytes();
     CHECK(held == 225 * sizeof(float));

@@ -80,9 +80,8 @@ enum class allocation_rule : std::uint8_t {
 
 /// Options of `allocate`.
 struct allocation_options {
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// Ranks for the layers of an allocation, in their order.

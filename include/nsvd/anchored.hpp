@@ -26,9 +26,8 @@ struct anchored_options {
     nsvd::residual residual = nsvd::residual::svd;       ///< what the rest of the rank does
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};               ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};                      ///< asked whether it is to stop
 };
 
 namespace detail {

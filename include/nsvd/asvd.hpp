@@ -18,9 +18,8 @@ struct asvd_options {
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
     /// Of ASVD-I and II: `central` for a layer whose bias is corrected; needs a calibration of such moments
     nsvd::moments moments = nsvd::moments::raw;
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 namespace detail {

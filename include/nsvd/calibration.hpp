@@ -557,16 +557,13 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
              std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
              " features)");
     const Eigen::MatrixXd gram = full_gram();
-    const auto require_finite = [](const auto& x, const char* name) {
-        detail::require_finite_entries<double>(
-            x, (std::string("calibration: stored statistics: ") + name).c_str());
-    };
-    require_finite(gram, "gram");
-    require_finite(state_.cross, "cross");
-    require_finite(state_.sum, "sum");
-    require_finite(state_.sum_abs, "sum_abs");
-    require_finite(state_.max_abs, "max_abs");
-    require_finite(state_.sum_original, "sum_original");
+    detail::require_finite_entries<double>(gram, "calibration: stored statistics: gram");
+    detail::require_finite_entries<double>(state_.cross, "calibration: stored statistics: cross");
+    detail::require_finite_entries<double>(state_.sum, "calibration: stored statistics: sum");
+    detail::require_finite_entries<double>(state_.sum_abs, "calibration: stored statistics: sum_abs");
+    detail::require_finite_entries<double>(state_.max_abs, "calibration: stored statistics: max_abs");
+    detail::require_finite_entries<double>(state_.sum_original,
+                                           "calibration: stored statistics: sum_original");
     if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
     if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));

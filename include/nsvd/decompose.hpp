@@ -256,7 +256,7 @@ template <class Scalar>
 std::optional<index> projection_builder<Scalar>::taken_since_columns() {
     if (!columns_gram_) return std::nullopt;
     const index since = given() - columns_gram_->taken;
-    const double whole = trace_of<float>(columns_gram_->lower.matrix());
+    const double whole = trace_of<float>(columns_gram_->lower.span());
     const double taken = squared_norm<Scalar>(transposed_span(std::as_const(right_)).rightCols(since));
     if (whole - taken > residual_gram::least_left * whole) return since;
     columns_gram_.reset();

@@ -56,29 +56,35 @@ template <class Enum>
 
 }  // namespace detail
 
-// The names of enumerators, as they are written in a program.
-
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(accuracy a) noexcept {
     return detail::name_of(a, {"exact", "balanced", "fast"});
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(whitening w) noexcept {
     return detail::name_of(w, {"cholesky", "eigen", "diagonal"});
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(moments m) noexcept {
     return m == moments::raw ? "raw" : "central";
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(statistic s) noexcept {
     return s == statistic::mean ? "mean" : "max";
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(residual r) noexcept {
     return r == residual::svd ? "svd" : "interpolative";
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(storage s) noexcept {
     return s == storage::plain ? "plain" : "pivoted";
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(lines l) noexcept {
     return l == lines::rows ? "rows" : "columns";
 }
+/// The name of an enumerator, as it is written in a program.
 [[nodiscard]] constexpr std::string_view to_string(allocation_rule r) noexcept {
     return detail::name_of(r, {"uniform", "greedy", "effective_rank", "loss_group"});
 }

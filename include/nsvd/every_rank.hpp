@@ -27,9 +27,8 @@ namespace nsvd::inline NSVD_ABI {
 
 /// Options of `every_rank`.
 struct every_rank_options {
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// The decomposition `W = Q R` of all r = min(m, n) directions of `W` (`m×n`) in a metric `M`: `Q` (`m×r`)

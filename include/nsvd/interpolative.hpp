@@ -30,9 +30,8 @@ struct interpolative_decomposition {
 
 /// Options of `interpolative`.
 struct interpolative_options {
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// Interpolative decomposition of an `m×n` matrix by column-pivoted QR (Businger-Golub pivoting; coefficients

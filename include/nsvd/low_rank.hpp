@@ -267,6 +267,7 @@ template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] auto&& get(low_rank<Scalar>&& d) noexcept {
     return std::move(get<I>(d));
 }
+/// The same of a constant.
 template <std::size_t I, factor_scalar Scalar>
 [[nodiscard]] const auto&& get(const low_rank<Scalar>&& d) noexcept {
     return std::move(get<I>(d));

@@ -25,9 +25,8 @@ struct nested_options {
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum each stage must be
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
     nsvd::moments moments = nsvd::moments::raw;          ///< of the first stage, as in `asvd_options`
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};               ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};                      ///< asked whether it is to stop
 };
 
 /// Nested activation-aware decomposition, NSVD and NID (Lu et al., 2503.17101): the first stage is `asvd`

@@ -173,10 +173,9 @@ struct pivoted_candidate {
 
 /// Options of `pivot`.
 struct pivot_options {
-    double growth = 2.0;  ///< what no coefficient exceeds in absolute value; > 1
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    double growth = 2.0;                    ///< what no coefficient exceeds in absolute value; > 1
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// The same matrix in pivoted storage: by rows or by columns, whichever loses less by rounding. `growth` > 1
@@ -217,6 +216,7 @@ template <factor_scalar Scalar>
     watch.finish();
     return result;
 }
+/// The same with no other option than `growth`.
 template <factor_scalar Scalar>
 [[nodiscard]] pivoted_low_rank<Scalar> pivot(const low_rank<Scalar>& d, double growth = 2.0) {
     return pivot(d, pivot_options{.growth = growth});

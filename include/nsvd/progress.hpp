@@ -111,20 +111,24 @@ using progress_callback = detail::shared_function<void(const progress&)>;
 class cancel_token {
 public:
     constexpr cancel_token() noexcept = default;
+    /// Of a `std::stop_token` or its like, of which a copy is kept.
     template <class Token>
     requires requires(const Token& token) {
         { token.stop_requested() } -> std::convertible_to<bool>;
     }
     cancel_token(Token token) : asked_([token = std::move(token)] { return bool(token.stop_requested()); }) {}
+    /// Of a flag, which must outlive the call.
     cancel_token(const std::atomic<bool>& flag)
         : asked_([&flag] { return flag.load(std::memory_order_relaxed); }) {}
     cancel_token(const std::atomic<bool>&&) = delete;
+    /// Of a function that says whether to stop, of which a copy is kept.
     template <class F>
     requires(std::is_invocable_r_v<bool, F&> && !std::same_as<F, cancel_token>) cancel_token(F asked)
         : asked_(std::move(asked)) {}
 
     /// Whether it can ever ask for anything.
     [[nodiscard]] constexpr explicit operator bool() const noexcept { return static_cast<bool>(asked_); }
+    /// Whether it asks for an end now.
     [[nodiscard]] bool requested() const { return asked_ && asked_(); }
 
 private:

@@ -55,9 +55,8 @@ template <class Real>
 
 /// Options of `similarity`.
 struct similarity_options {
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// Compares two calibrations of the same layer input. `dimension` is that of the leading subspaces; 0 leaves

@@ -9,9 +9,8 @@ namespace nsvd::inline NSVD_ABI {
 struct svd_options {
     nsvd::accuracy accuracy = nsvd::accuracy::balanced;  ///< how close to the optimum
     nsvd::workspace* workspace = nullptr;                ///< memory to reuse; not owned
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};               ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};                      ///< asked whether it is to stop
 };
 
 /// Truncated SVD: `W′ = Q Qᵀ W` with the leading k left singular vectors `Q` of `W` (`m×n`), the best rank-k

@@ -43,9 +43,8 @@ namespace detail {
 
 /// Options of `held_out_losses`.
 struct held_out_options {
-    /// Told how far the call is, and asked whether it is to stop (progress.hpp)
-    nsvd::progress_callback progress = {};
-    nsvd::cancel_token cancel = {};
+    nsvd::progress_callback progress = {};  ///< told how far the call is (progress.hpp)
+    nsvd::cancel_token cancel = {};         ///< asked whether it is to stop
 };
 
 /// For each candidate `‖(W − W′) Y‖² / ‖W Y‖²` at rank k on the inputs `Y` of `held_out`, with `W′` made for

@@ -46,7 +46,8 @@ namespace detail {
 /// A `float` matrix on loan from a workspace. Its entries are undefined at first.
 class scratch {
 public:
-    scratch(workspace& pool, index rows, index cols) : pool_(&pool), rows_(rows), cols_(cols) {
+    [[gnu::noinline]] scratch(workspace& pool, index rows, index cols)
+        : pool_(&pool), rows_(rows), cols_(cols) {
         auto& free = pool.free_;
         const index size = rows * cols;
         // The smallest block that is large enough, else the largest of all, which grows.
@@ -79,8 +80,8 @@ public:
         }
     }
 
-    [[nodiscard]] dense_span<float> matrix() { return {memory_.data(), rows_, cols_, rows_}; }
-    [[nodiscard]] dense_span<const float> matrix() const { return {memory_.data(), rows_, cols_, rows_}; }
+    [[nodiscard]] dense_span<float> span() { return {memory_.data(), rows_, cols_, rows_}; }
+    [[nodiscard]] dense_span<const float> span() const { return {memory_.data(), rows_, cols_, rows_}; }
 
 private:
     workspace* pool_ = nullptr;

@@ -280,8 +280,8 @@ TEST_CASE("block Krylov: the same bits again, whatever the workspace held", "[so
     {
         nsvd::detail::scratch large(pool, 4 * side, side);
         nsvd::detail::scratch small(pool, 2, 2);
-        large.matrix().matrix().setConstant(std::numeric_limits<float>::infinity());
-        small.matrix().matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
+        large.span().matrix().setConstant(std::numeric_limits<float>::infinity());
+        small.span().matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
     }
     for (int again = 0; again < 2; ++again) {
         const auto found = iterate(a, k, limits_for(a, k, 16, 1e-4), pool);

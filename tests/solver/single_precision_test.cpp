@@ -347,8 +347,9 @@ residual_gram gram_of_columns(const prepared<Scalar>& data, Index taken, nsvd::w
     const MatrixXd rest = support::residual_after(data.w.template cast<double>(),
                                                   data.q.template cast<double>().leftCols(taken));
     residual_gram result{nsvd::detail::scratch(pool, rest.cols(), rest.cols()), taken};
-    result.lower.matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
-    result.lower.matrix().triangularView<Eigen::Lower>() = (rest.transpose() * rest).template cast<float>();
+    auto lower = result.lower.span().matrix();
+    lower.setConstant(std::numeric_limits<float>::quiet_NaN());
+    lower.template triangularView<Eigen::Lower>() = (rest.transpose() * rest).template cast<float>();
     return result;
 }
 
@@ -485,7 +486,8 @@ TEST_CASE("single precision: levels of accuracy beyond 1024", "[solver][single]"
         const MatrixXd left = support::cosines(g, side);
         const MatrixXd right = support::cosines(g, side);
         using nsvd::detail::op;
-        p.w = nsvd::detail::multiply(left * values.asDiagonal(), op::none, right, op::transpose);
+        const MatrixXd scaled = left * values.asDiagonal();
+        p.w = nsvd::detail::multiply(scaled, op::none, right, op::transpose);
         CAPTURE(p.name);
         prepared<float> data;
         data.w = p.w.cast<float>();
@@ -577,7 +579,7 @@ TEST_CASE("single precision: the same bits again, whatever the workspace held", 
             nsvd::detail::scratch b(used, 300, 400);
             nsvd::detail::scratch c(used, 3, 3);
             for (auto* s : {&a, &b, &c})
-                s->matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
+                s->span().matrix().setConstant(std::numeric_limits<float>::quiet_NaN());
         }
         for (nsvd::workspace* pool : {&fresh, &used}) {
             const auto again = solve(*pool);
@@ -604,7 +606,8 @@ TEMPLATE_TEST_CASE("single precision: a stage leaves the Gram matrix of a tall W
         const auto never = [](const VectorXd&) -> Index { throw nsvd::error("the rank was known"); };
         REQUIRE(solver.solve(choice_of(gram_direct_right, n / 4, n, false), n / 4, never));
         REQUIRE(columns.has_value());
-        return std::pair(columns->taken, MatrixXd(columns->lower.matrix()
+        return std::pair(columns->taken, MatrixXd(columns->lower.span()
+                                                      .matrix()
                                                       .template triangularView<Eigen::Lower>()
                                                       .toDenseMatrix()
                                                       .template cast<double>()));

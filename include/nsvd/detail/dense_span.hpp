@@ -2,8 +2,9 @@
 /// The operands of all kernels: column-major matrices in memory, and what is done to them entry by entry.
 ///
 /// An Eigen expression is a type of its own, and each is compiled in every file that decomposes. What lies
-/// here is compiled once a scalar: that, and that nothing is compiled before it is called, is what keeps nsvd
-/// quick to include.
+/// here is compiled once a scalar, and not again wherever it is called (`noinline`; what a call costs is
+/// nothing beside the work). That, and that nothing is compiled before it is called, is what keeps nsvd quick
+/// to include.
 #pragma once
 
 #include "../matrix.hpp"

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
+/// @cond
 template <nsvd::describable T>
 struct fmt::formatter<T, char> : fmt::formatter<std::string_view, char> {
     template <class Context>
@@ -28,3 +29,4 @@ template <nsvd::describable T>
 struct fmt::is_tuple_like<T> : std::false_type {};
 template <nsvd::describable T>
 struct fmt::is_tuple_formattable<T, char> : std::false_type {};
+/// @endcond

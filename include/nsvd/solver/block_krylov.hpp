@@ -134,7 +134,7 @@ eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k
     eigen_estimate result;
     if (largest < k + block) return result;
     scratch memory(pool, side, largest);
-    const dense_span<Real> basis = memory.matrix();
+    const dense_span<Real> basis = memory.span();
     std::vector<dense> diagonal;  // of the block tridiagonal projection
     std::vector<dense> below;
 

@@ -55,7 +55,7 @@ public:
             }
         }
         b_.emplace(pool, w.rows(), w.cols());
-        refer_to(b_->matrix());
+        refer_to(b_->span());
         // In `float` the projection of many directions is done in `float`, unless it leaves too little.
         constexpr index few = 128;
         bool precise = std::same_as<Scalar, double> || q.cols() <= few;
@@ -83,10 +83,10 @@ public:
         : metric_(m), pool_(pool), rows_(rows), cols_(wq.rows()) {
         load_scale(cols_);
         columns_.emplace(pool, cols_, cols_);
-        const dense_span<Real> e = columns_->matrix();
+        const dense_span<Real> e = columns_->span();
         const vector<double> precise = relative_scale();
         const vector<Real> d = converted<Real, double>(precise);
-        scale_lower(e, known.lower.matrix(), d);
+        scale_lower(e, known.lower.span(), d);
         for (index j = 0; j < cols_; ++j)
             product_scale_ += 2.0 * squared_norm<Real>(e.block(j, j, cols_ - j, 1)) - e(j, j) * e(j, j);
         whole_ = trace_of<Real>(e);
@@ -117,29 +117,29 @@ public:
     /// `Y ← G X` for `m×p` matrices; 4mnp + 2n²p flops.
     void apply(dense_out<Real> y, dense_ref<Real> x) {
         scratch inner(pool_, cols(), x.cols());
-        multiply_into<Real>(inner.matrix(), b(), op::transpose, x, op::none);
-        if (!has_inner()) return multiply_into<Real>(y, b(), op::none, inner.matrix(), op::none);
+        multiply_into<Real>(inner.span(), b(), op::transpose, x, op::none);
+        if (!has_inner()) return multiply_into<Real>(y, b(), op::none, inner.span(), op::none);
         scratch middle(pool_, cols(), x.cols());
         if (keep_inner_) {
             load_inner();
-            multiply_symmetric_into<Real>(middle.matrix(), c_->matrix(), inner.matrix());
+            multiply_symmetric_into<Real>(middle.span(), c_->span(), inner.span());
         } else {
-            set_constant<Real>(middle.matrix(), Real(0));
+            set_constant<Real>(middle.span(), Real(0));
             for_each_block([&](index first, index count, dense_span<Real> c) {
                 const index below = cols() - first - count;
-                const dense_ref<Real> from = inner.matrix().middleRows(first, count);
+                const dense_ref<Real> from = inner.span().middleRows(first, count);
                 const dense_ref<Real> strip = c.bottomRows(below);
-                multiply_into<Real>(middle.matrix().bottomRows(below), strip, op::none, from, op::none,
+                multiply_into<Real>(middle.span().bottomRows(below), strip, op::none, from, op::none,
                                     into::add);
                 const dense_span<Real> square = c.topRows(count);
                 mirror_lower<Real>(square);
-                multiply_into<Real>(middle.matrix().middleRows(first, count), square, op::none, from,
-                                    op::none, into::add);
-                multiply_into<Real>(middle.matrix().middleRows(first, count), strip, op::transpose,
-                                    inner.matrix().bottomRows(below), op::none, into::add);
+                multiply_into<Real>(middle.span().middleRows(first, count), square, op::none, from, op::none,
+                                    into::add);
+                multiply_into<Real>(middle.span().middleRows(first, count), strip, op::transpose,
+                                    inner.span().bottomRows(below), op::none, into::add);
             });
         }
-        multiply_into<Real>(y, b(), op::none, middle.matrix(), op::none);
+        multiply_into<Real>(y, b(), op::none, middle.span(), op::none);
     }
 
     /// C will be converted to single precision anew for each product, and not be kept: n² numbers less.
@@ -158,12 +158,12 @@ public:
         // ⟨C, BᵀB⟩: the same flops, all of them in one symmetric product.
         load_inner();
         scratch weights(pool_, cols(), cols());
-        set_constant<Real>(weights.matrix(), Real(0));
-        add_gram_lower<Real>(weights.matrix(), b(), op::transpose);
+        set_constant<Real>(weights.span(), Real(0));
+        add_gram_lower<Real>(weights.span(), b(), op::transpose);
         for (index j = 0; j < cols(); ++j) {
             const index below = cols() - j;
-            const dense_ref<Real> c = c_->matrix().block(j, j, below, 1);
-            const dense_ref<Real> w = weights.matrix().block(j, j, below, 1);
+            const dense_ref<Real> c = c_->span().block(j, j, below, 1);
+            const dense_ref<Real> w = weights.span().block(j, j, below, 1);
             sum +=
                 2.0 * inner_product<Real>(c, w) - static_cast<double>(c(0, 0)) * static_cast<double>(w(0, 0));
         }
@@ -175,21 +175,21 @@ public:
     /// use of B and C: no `apply` and no `trace` after it.
     [[nodiscard]] scratch form_left() {
         scratch g(pool_, rows(), rows());
-        set_constant<Real>(g.matrix(), Real(0));
+        set_constant<Real>(g.span(), Real(0));
         const bool factored = metric_.has_matrix() && worth_factoring(rows(), cols());
         if (factored) {
             load_inner();
-            if (cholesky_lower<Real>(c_->matrix()))
-                multiply_lower<Real>(c_->matrix(), b_->matrix(), false);
+            if (cholesky_lower<Real>(c_->span()))
+                multiply_lower<Real>(c_->span(), b_->span(), false);
             else
                 c_.reset();
         }
         if (has_inner() && !(factored && c_))
             for_each_half([&](dense_ref<Real> half, dense_ref<Real> block) {
-                add_symmetric_lower<Real>(g.matrix(), half, block);
+                add_symmetric_lower<Real>(g.span(), half, block);
             });
         else
-            add_gram_lower<Real>(g.matrix(), b(), op::none);
+            add_gram_lower<Real>(g.span(), b(), op::none);
         return g;
     }
 
@@ -197,8 +197,8 @@ public:
     [[nodiscard]] scratch form_columns() {
         if (columns_) return std::move(*columns_);
         scratch g(pool_, cols(), cols());
-        set_constant<Real>(g.matrix(), Real(0));
-        add_gram_lower<Real>(g.matrix(), b(), op::transpose);
+        set_constant<Real>(g.span(), Real(0));
+        add_gram_lower<Real>(g.span(), b(), op::transpose);
         return g;
     }
 
@@ -213,7 +213,7 @@ public:
             inverse(j) = static_cast<Real>(1.0 / d(j));
         }
         residual_gram result{scratch(pool_, cols(), cols()), taken};
-        scale_lower(result.lower.matrix(), columns.matrix(), inverse);
+        scale_lower(result.lower.span(), columns.span(), inverse);
         return result;
     }
 
@@ -225,17 +225,17 @@ public:
         if (!has_inner()) return g;
         if (metric_.has_matrix()) {
             load_inner();
-            if (cholesky_lower<Real>(c_->matrix())) {
-                multiply_two_sided<Real>(g.matrix(), c_->matrix());
+            if (cholesky_lower<Real>(c_->span())) {
+                multiply_two_sided<Real>(g.span(), c_->span());
                 return g;
             }
             c_.reset();
         }
         root_ = converted<Real, double>(metric_.factor().basis);
         scratch product(pool_, cols(), root_.cols());
-        multiply_symmetric_into<Real>(product.matrix(), g.matrix(), root_);
+        multiply_symmetric_into<Real>(product.span(), g.span(), root_);
         scratch result(pool_, root_.cols(), root_.cols());
-        multiply_into<Real>(result.matrix(), root_, op::transpose, product.matrix(), op::none);
+        multiply_into<Real>(result.span(), root_, op::transpose, product.span(), op::none);
         return result;
     }
 
@@ -246,7 +246,7 @@ public:
                   const Eigen::MatrixXd& more) {
         dense inner =
             c_ || !has_inner() ? converted<Real, Real>(v) : multiply<Real>(root_, op::none, v, op::none);
-        if (c_) multiply_lower<Real>(c_->matrix(), inner, true);
+        if (c_) multiply_lower<Real>(c_->span(), inner, true);
         if (data_ != nullptr) return multiply_into<Real>(u, b(), op::none, inner, op::none);
         const vector<double> d = relative_scale();
         const dense_matrix<Real> rounded = converted<Real, double>(d);
@@ -320,7 +320,7 @@ private:
         for (index first = 0; first < w.cols(); first += panel) {
             const index count = std::min(panel, w.cols() - first);
             const dense_ref<Scalar> columns = w.middleCols(first, count);
-            const dense_span<Real> target = b_->matrix().middleCols(first, count);
+            const dense_span<Real> target = b_->span().middleCols(first, count);
             if (none) {
                 assign_scaled<Real, Scalar>(target, columns, d.data() + first);
             } else {
@@ -354,7 +354,7 @@ private:
 
     /// `C` below and on its diagonal, rows from `first` on, of `count` columns.
     void inner_columns(dense_out<Real> target, index first, index count) const {
-        if (c_) return assign<Real, Real>(target, c_->matrix().block(first, first, cols() - first, count));
+        if (c_) return assign<Real, Real>(target, c_->span().block(first, first, cols() - first, count));
         if (!metric_.has_matrix()) {
             const dense_ref<double> basis(metric_.factor().basis);
             assign<Real, double>(target, multiply(basis.bottomRows(basis.rows() - first), op::none,
@@ -380,7 +380,7 @@ private:
         scratch c(pool_, cols(), cols());
         for (index first = 0; first < cols(); first += chunk) {
             const index count = std::min(chunk, cols() - first);
-            inner_columns(c.matrix().block(first, first, cols() - first, count), first, count);
+            inner_columns(c.span().block(first, first, cols() - first, count), first, count);
         }
         c_.emplace(std::move(c));
     }
@@ -392,7 +392,7 @@ private:
         scratch lower(pool_, cols(), chunk);
         for (index first = 0; first < cols(); first += chunk) {
             const index count = std::min(chunk, cols() - first);
-            const dense_span<Real> c = lower.matrix().block(0, 0, cols() - first, count);
+            const dense_span<Real> c = lower.span().block(0, 0, cols() - first, count);
             inner_columns(c, first, count);
             f(first, count, c);
         }
@@ -407,7 +407,7 @@ private:
             clear_above_diagonal<Real>(c);
             for (index j = 0; j < count; ++j)
                 c(j, j) *= Real(0.5);
-            const dense_span<Real> p = half.matrix().leftCols(count);
+            const dense_span<Real> p = half.span().leftCols(count);
             multiply_into<Real>(p, b().rightCols(cols() - first), op::none, c, op::none);
             f(p, b().middleCols(first, count));
         });

@@ -114,7 +114,7 @@ private:
         Eigen::MatrixXf locked = {};       ///< directions that are left out
 
         [[nodiscard]] double trace() const { return *whole - taken; }
-        [[nodiscard]] index side() const { return gram ? gram->matrix().rows() : g.rows(); }
+        [[nodiscard]] index side() const { return gram ? gram->span().rows() : g.rows(); }
         /// Whether the vectors of the operator are those of the right side.
         [[nodiscard]] bool mapped(const solver_choice& choice) const { return choice.right && gram; }
     };
@@ -244,7 +244,7 @@ void single_precision_solver<Scalar>::complete(problem& p, const solver_choice& 
     } else {
         p.gram.emplace(p.g.form_left());
     }
-    p.whole = trace_of<float>(p.gram->matrix());
+    p.whole = trace_of<float>(p.gram->span());
     take_out(*p.gram, p.locked);
 }
 
@@ -253,7 +253,7 @@ symmetric_operator single_precision_solver<Scalar>::product(problem& p) const {
     return [this, &p](dense_out<float> y, dense_ref<float> x) {
         if (watch_ != nullptr) watch_->step(step_, 0.85);
         if (p.gram) {
-            multiply_symmetric_into<float>(y, p.gram->matrix(), x);
+            multiply_symmetric_into<float>(y, p.gram->span(), x);
         } else {
             p.g.apply(y, x);
             project_out<float>(y, p.locked);
@@ -397,7 +397,7 @@ void single_precision_solver<Scalar>::lock(problem& p, const outliers<Eigen::Mat
 template <class Scalar>
 void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::MatrixXf& u) {
     Eigen::MatrixXf z(u.rows(), u.cols());
-    multiply_symmetric_into<float>(z, gram.matrix(), u);
+    multiply_symmetric_into<float>(z, gram.span(), u);
     // With the signs of U and Z exchanged: `U (½ UᵀGU) − G U` and `+ U Zᵀ`.
     const Eigen::MatrixXf inner = multiply<float>(u, op::transpose, z, op::none);
     Eigen::MatrixXf negative(z.rows(), z.cols());
@@ -405,7 +405,7 @@ void single_precision_solver<Scalar>::take_out(scratch& gram, const Eigen::Matri
     for (index j = 0; j < z.cols(); ++j)
         for (index i = 0; i < z.rows(); ++i)
             z(i, j) = 0.5F * negative(i, j) - z(i, j);
-    add_symmetric_lower<float>(gram.matrix(), u, z);
+    add_symmetric_lower<float>(gram.span(), u, z);
 }
 
 /// `W M Wᵀ X` in double; W and M are read where they are.
@@ -568,10 +568,10 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             if (p->g.rows() > p->g.cols()) return std::nullopt;
             p->gram.emplace(p->g.form_left());
             take_out(*p->gram, p->locked);
-            p->whole = trace_of<float>(p->gram->matrix()) + p->taken;
+            p->whole = trace_of<float>(p->gram->span()) + p->taken;
         }
         tell(watch_, 0.4);
-        const tridiagonal_eigen<float> eigen(converted<float, float>(p->gram->matrix()));
+        const tridiagonal_eigen<float> eigen(converted<float, float>(p->gram->span()));
         if (!eigen.converged()) return std::nullopt;
         found.values = converted<double, float>(eigen.values());
         squares = sum_of_squares(found.values, found.values.size());
