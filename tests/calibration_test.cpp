@@ -625,3 +625,12 @@ TEST_CASE("calibration: states of pairs and of central moments are checked", "[c
     refused([](auto& s) { s.gram(1, 1) = s.weight * s.max_abs(1) * s.max_abs(1); }, {"channel 1"});
     refused([](auto& s) { s.gram(3, 1) = 1.1 * std::sqrt(s.gram(3, 3) * s.gram(1, 1)); }, {"gram(1, 3)"});
 }
+
+TEST_CASE("calibration: means of no tokens are zero", "[calibration]") {
+    for (const nsvd::moments about : {nsvd::moments::raw, nsvd::moments::central}) {
+        const nsvd::calibration<double> none(3, about);
+        CHECK(none.mean().isZero(0.0));
+        CHECK(none.mean_abs().isZero(0.0));
+        CHECK(none.mean_square().isZero(0.0));
+    }
+}

@@ -157,6 +157,9 @@ TEST_CASE("misuse: shapes that don't match", "[misuse]") {
     const std::vector<nsvd::index> heights{4, -1, 1};
     expect_error([&] { (void)nsvd::split_rows(d, heights); }, {"split_rows: heights[1] = -1"});
     const nsvd::metric five(nsvd::diagonal_factor(Eigen::VectorXd::Ones(5)));
+    const Eigen::MatrixXd six = Eigen::MatrixXd::Ones(6, 2);
+    expect_error([&] { (void)five.times(six); }, {"metric::times", "rows of x = 6", "M is 5×5"});
+    expect_error([&] { (void)five.diagonal(6); }, {"metric::diagonal", "n = 6", "M is 5×5"});
     expect_error(
         [&] {
             (void)nsvd::decompose(w, {{five, 1.0}}, nsvd::rank{2});

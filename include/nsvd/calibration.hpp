@@ -192,9 +192,11 @@ public:
         for (index i = 0; i < features(); ++i)
             squares(i) = state_.gram(i, i);
         squares = average(squares);
-        if (about() == moments::central)
+        if (about() == moments::central) {
+            const Eigen::VectorXd of_mean = mean();
             for (index i = 0; i < features(); ++i)
-                squares(i) += state_.sum(i) / state_.weight * (state_.sum(i) / state_.weight);
+                squares(i) += of_mean(i) * of_mean(i);
+        }
         return squares;
     }
     /// Largest absolute value of each channel.

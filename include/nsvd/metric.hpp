@@ -94,10 +94,11 @@ public:
         });
         return state_->factor;
     }
-    /// `M x` for an `n×p` matrix, without a factorization; 2n²p flops.
+    /// `M x` for an `n×p` matrix, without a factorization; 2n²p flops. Throws `nsvd::error` for another n.
     template <class = void>
     [[nodiscard]] Eigen::MatrixXd times(const Eigen::MatrixXd& x) const {
         if (is_identity()) return x;
+        require_size("times: rows of x", x.rows());
         if (has_matrix()) {
             Eigen::MatrixXd y(x.rows(), x.cols());
             detail::multiply_symmetric_into<double>(y, lower(), x);
@@ -112,11 +113,12 @@ public:
         detail::scale_rows<double>(scaled, f.scale.data());
         return scaled;
     }
-    /// The diagonal of M for matrices of n columns; at most n² flops.
+    /// The diagonal of M for matrices of n columns; at most n² flops. Throws `nsvd::error` for another n.
     [[nodiscard]] Eigen::VectorXd diagonal(index n) const {
         Eigen::VectorXd diagonal(n);
         detail::set_constant<double>(diagonal, 1.0);
         if (is_identity()) return diagonal;
+        require_size("diagonal: n", n);
         if (has_matrix()) {
             for (index i = 0; i < n; ++i)
                 diagonal(i) = lower()(i, i) + shift();
@@ -144,6 +146,11 @@ public:
     [[nodiscard]] bool converged() const { return is_identity() || factor().converged; }
 
 private:
+    void require_size(const char* what, index n) const {
+        if (n != size())
+            throw error(std::string("metric::") + what + " = " + std::to_string(n) + " but M is " +
+                        detail::shape_text(size(), size()));
+    }
     struct state {
         Eigen::MatrixXd owned;
         const Eigen::MatrixXd* lower = nullptr;

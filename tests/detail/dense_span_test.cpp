@@ -159,4 +159,9 @@ TEMPLATE_TEST_CASE("dense_span: both triangles, not a number, columns of length 
                       4.0 * static_cast<double>(std::numeric_limits<TestType>::epsilon()));
         }
     }
+    matrix_of<TestType> denormal(2, 1);
+    denormal << std::numeric_limits<TestType>::denorm_min() * 3, TestType(0);
+    nsvd::detail::normalize_columns<TestType>(denormal);
+    CHECK(denormal(0, 0) == Approx(1.0));
+    CHECK(denormal(1, 0) == TestType(0));
 }

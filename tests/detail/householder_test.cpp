@@ -92,6 +92,21 @@ TEMPLATE_TEST_CASE("reflectors: tridiagonal form", "[detail]", float, double) {
         }
 }
 
+TEST_CASE("reflectors: eigenpairs at every scale", "[detail]") {
+    generator g(5);
+    for (const Index n : {Index{1}, Index{2}, Index{40}, Index{100}})
+        for (const int exponent : {-900, -300, -100, -60, 0, 60, 300, 900}) {
+            CAPTURE(n, exponent);
+            const MatrixXd y = g.gaussian(n, n);
+            const MatrixXd unit = y + y.transpose();
+            const auto found = nsvd::detail::eigen_decompose<double>(unit * std::ldexp(1.0, exponent));
+            REQUIRE(found.converged);
+            const VectorXd values = found.values * std::ldexp(1.0, -exponent);
+            const MatrixXd residual = unit * found.vectors - found.vectors * values.asDiagonal();
+            CHECK(residual.norm() <= 20.0 * static_cast<double>(n) * eps<double> * unit.norm());
+        }
+}
+
 TEMPLATE_TEST_CASE("reflectors: QR", "[detail]", float, double) {
     generator g(3);
     for (const auto& [m, k] : {std::pair<Index, Index>{1, 1}, {3, 1}, {3, 3}, {40, 32}, {70, 65}, {200, 130}})

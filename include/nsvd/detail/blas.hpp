@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <type_traits>
 #if defined(NSVD_USE_LAPACK)
 #include <cblas.h>
 #endif
@@ -47,8 +46,11 @@ enum class into : std::uint8_t { set, add, subtract };
 template <factor_scalar Scalar>
 [[gnu::noinline]] void multiply_into(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, dense_ref<Scalar> b,
                                      op op_b, into mode = into::set) {
-    if (c.size() == 0) return;
     const Eigen::Index depth = op_a == op::none ? a.cols() : a.rows();
+    eigen_assert(c.rows() == (op_a == op::none ? a.rows() : a.cols()) &&
+                 c.cols() == (op_b == op::none ? b.cols() : b.rows()) &&
+                 depth == (op_b == op::none ? b.rows() : b.cols()));
+    if (c.size() == 0) return;
     if (depth == 0) {
         if (mode == into::set) set_constant<Scalar>(c, Scalar(0));
         return;
@@ -105,6 +107,8 @@ template <factor_scalar Scalar = double>
 template <factor_scalar Scalar>
 [[gnu::noinline]] void multiply_symmetric_into(dense_out<Scalar> c, dense_ref<Scalar> s,
                                                dense_ref<Scalar> b) {
+    eigen_assert(s.rows() == s.cols() && c.rows() == s.rows() && b.rows() == s.cols() &&
+                 c.cols() == b.cols());
     if (c.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto symm = [&](auto routine) {
@@ -185,6 +189,29 @@ template <factor_scalar Scalar>
             multiply_in_double<Scalar>(q, op::none, multiply_in_double<Scalar>(q, op::transpose, a)));
 }
 
+#if !defined(NSVD_USE_LAPACK)
+/// Lower triangle of `C ← C ± A Aᵀ`, given both factors; above it nothing is touched.
+template <factor_scalar Scalar>
+[[gnu::noinline]] void add_gram_lower_of(dense_out<Scalar> c, dense_ref<Scalar> a,
+                                         dense_ref<Scalar> a_transposed, into mode) {
+    if (c.rows() <= recursion_ends) {
+        const dense_matrix<Scalar> product = multiply<Scalar>(a, op::none, a_transposed, op::none);
+        const Scalar factor = mode == into::subtract ? Scalar(-1) : Scalar(1);
+        for (Eigen::Index j = 0; j < c.cols(); ++j)
+            for (Eigen::Index i = j; i < c.rows(); ++i)
+                c(i, j) += factor * product(i, j);
+        return;
+    }
+    const Eigen::Index half = c.rows() / 2;
+    const Eigen::Index rest = c.rows() - half;
+    add_gram_lower_of<Scalar>(c.block(0, 0, half, half), a.topRows(half), a_transposed.leftCols(half), mode);
+    multiply_into<Scalar>(c.block(half, 0, rest, half), a.bottomRows(rest), op::none,
+                          a_transposed.leftCols(half), op::none, mode);
+    add_gram_lower_of<Scalar>(c.block(half, half, rest, rest), a.bottomRows(rest),
+                              a_transposed.rightCols(rest), mode);
+}
+#endif
+
 /// Lower triangle of `C ← C ± op(A) op(A)ᵀ`; the upper triangle is left undefined. Half the flops of a
 /// product.
 template <factor_scalar Scalar = double>
@@ -203,22 +230,12 @@ template <factor_scalar Scalar = double>
     else
         syrk(cblas_ssyrk);
 #else
-    if (op_a == op::transpose) return add_gram_lower<Scalar>(c, transposed<Scalar>(a), op::none, mode);
-    const into add_or_subtract = mode == into::subtract ? into::subtract : into::add;
-    if (c.rows() <= recursion_ends) {
-        const dense_matrix<Scalar> product = multiply<Scalar>(a, op::none, a, op::transpose);
-        const Scalar factor = mode == into::subtract ? Scalar(-1) : Scalar(1);
-        for (Eigen::Index j = 0; j < c.cols(); ++j)
-            for (Eigen::Index i = j; i < c.rows(); ++i)
-                c(i, j) += factor * product(i, j);
-        return;
-    }
-    const Eigen::Index half = c.rows() / 2;
-    const Eigen::Index rest = c.rows() - half;
-    add_gram_lower<Scalar>(c.block(0, 0, half, half), a.topRows(half), op::none, mode);
-    multiply_into<Scalar>(c.block(half, 0, rest, half), a.bottomRows(rest), op::none, a.topRows(half),
-                          op::transpose, add_or_subtract);
-    add_gram_lower<Scalar>(c.block(half, half, rest, rest), a.bottomRows(rest), op::none, mode);
+    // a and aᵀ, so that no product copies a transposed part again.
+    const bool given = op_a == op::none;
+    const dense_matrix<Scalar> other = transposed<Scalar>(a);
+    detail::add_gram_lower_of<Scalar>(c, given ? a : dense_ref<Scalar>(other),
+                                      given ? dense_ref<Scalar>(other) : a,
+                                      mode == into::subtract ? into::subtract : into::add);
 #endif
 }
 

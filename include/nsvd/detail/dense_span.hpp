@@ -18,6 +18,7 @@
 #include <limits>
 #include <numeric>
 #include <type_traits>
+#include <utility>
 
 namespace nsvd::inline NSVD_ABI::detail {
 
@@ -97,6 +98,7 @@ using dense_out = std::type_identity_t<dense_span<Scalar>>;
 /// `B ← A`, rounded to the scalar of B.
 template <class To, class From>
 [[gnu::noinline]] void assign(dense_out<To> b, dense_ref<From> a) {
+    eigen_assert(b.rows() == a.rows() && b.cols() == a.cols());
     for (index j = 0; j < a.cols(); ++j)
         if constexpr (std::same_as<To, From>)
             std::copy_n(a.col(j), a.rows(), b.col(j));
@@ -127,6 +129,7 @@ decltype(auto) with_columns(const Expression& x, F&& f) {
 /// `B ← A diag(d)`, multiplied in double.
 template <class To, class From>
 [[gnu::noinline]] void assign_scaled(dense_out<To> b, dense_ref<From> a, const double* d) {
+    eigen_assert(b.rows() == a.rows() && b.cols() == a.cols());
     for (index j = 0; j < a.cols(); ++j)
         std::transform(a.col(j), a.col(j) + a.rows(), b.col(j),
                        [factor = d[j]](From x) { return static_cast<To>(static_cast<double>(x) * factor); });
@@ -157,6 +160,7 @@ template <class Scalar>
 template <class Scalar>
 [[gnu::noinline]] void add_multiple(dense_out<Scalar> y, std::type_identity_t<Scalar> factor,
                                     dense_ref<Scalar> x) {
+    eigen_assert(y.rows() == x.rows() && y.cols() == x.cols());
     for (index j = 0; j < y.cols(); ++j)
         std::transform(y.col(j), y.col(j) + y.rows(), x.col(j), y.col(j),
                        [factor](Scalar into, Scalar from) { return into + factor * from; });
@@ -183,6 +187,7 @@ template <class Scalar>
 /// `⟨A, B⟩_F`, summed in double.
 template <class Scalar>
 [[gnu::noinline]] [[nodiscard]] double inner_product(dense_ref<Scalar> a, dense_ref<Scalar> b) {
+    eigen_assert(a.rows() == b.rows() && a.cols() == b.cols());
     double sum = 0.0;
     for (index j = 0; j < a.cols(); ++j)
         sum += inner_product_of_columns<Scalar>(a.col(j), b.col(j), a.rows());
@@ -206,14 +211,25 @@ template <class Scalar>
 /// The largest |a_ij|; 0 for an empty matrix, NaN if there is one.
 template <class Scalar>
 [[gnu::noinline]] [[nodiscard]] double largest_entry(dense_ref<Scalar> a) {
-    Scalar largest = 0;
-    for (index j = 0; j < a.cols(); ++j)
-        for (const Scalar* x = a.col(j); x != a.col(j) + a.rows(); ++x)
-            if (!(std::abs(*x) <= largest)) {
-                if (std::isnan(*x)) return std::numeric_limits<double>::quiet_NaN();
-                largest = std::abs(*x);
-            }
-    return static_cast<double>(largest);
+    // Several at a time, so that one comparison need not wait for the one before.
+    constexpr index lanes = 8;
+    Scalar most[lanes] = {};
+    bool is_number = true;
+    const auto look = [&](index lane, Scalar x) {
+        is_number &= x == x;
+        most[lane] = std::max(most[lane], std::abs(x));
+    };
+    for (index j = 0; j < a.cols(); ++j) {
+        const Scalar* const column = a.col(j);
+        index i = 0;
+        for (; i + lanes <= a.rows(); i += lanes)
+            for (index lane = 0; lane < lanes; ++lane)
+                look(lane, column[i + lane]);
+        for (; i < a.rows(); ++i)
+            look(0, column[i]);
+    }
+    if (!is_number) return std::numeric_limits<double>::quiet_NaN();
+    return static_cast<double>(*std::max_element(most, most + lanes));
 }
 
 /// Throws, naming the first bad entry, unless all entries are finite.
@@ -242,8 +258,10 @@ template <class Scalar>
         const double largest = largest_entry<Scalar>(column);
         if (largest == 0.0) continue;
         const auto scale = [&](double factor) { assign_scaled<Scalar, Scalar>(column, column, &factor); };
-        scale(std::ldexp(
-            1.0, -binary_exponent(largest)));  // squares of what is far from 1 leave the range of double
+        // Squares of what is far from 1 leave the range of double, as 2^exponent itself does for denormals.
+        const int half = binary_exponent(largest) / 2;
+        scale(std::ldexp(1.0, -half));
+        scale(std::ldexp(1.0, half - binary_exponent(largest)));
         scale(1.0 / std::sqrt(squared_norm<Scalar>(column)));
     }
 }

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -36,12 +37,21 @@ template <class Real>
 #else
     // L₁₁ of A₁₁, L₂₁ = A₂₁ L₁₁⁻ᵀ, L₂₂ of A₂₂ − L₂₁ L₂₁ᵀ
     const index n = a.rows();
-    if (n == 1) {
-        const Real pivot = a(0, 0);
-        a(0, 0) = std::sqrt(pivot);
-        return pivot > Real(0) && std::isfinite(pivot);
+    if (n <= recursion_ends) {
+        for (index k = 0; k < n; ++k) {
+            const Real pivot = a(k, k);
+            if (!(pivot > Real(0) && std::isfinite(pivot))) return false;
+            Real* const column = a.col(k);
+            for (index i = k + 1; i < n; ++i)
+                column[i] /= std::sqrt(pivot);
+            column[k] = std::sqrt(pivot);
+            for (index j = k + 1; j < n; ++j)
+                for (index i = j; i < n; ++i)
+                    a.col(j)[i] -= column[i] * column[j];
+        }
+        return true;
     }
-    const index half = n > recursion_ends ? n / 2 : 1;
+    const index half = n / 2;
     const index rest = n - half;
     const dense_span<Real> leading = a.block(0, 0, half, half);
     const dense_span<Real> below = a.block(half, 0, rest, half);
@@ -58,10 +68,14 @@ template <class Real>
 template <class Real>
 [[nodiscard]] double inverse_norm(dense_ref<Real> l) {
     const index n = l.rows();
-    const dense_matrix<Real> u = transposed<Real>(l);
+    // Lᵀ, read from its other end, is lower triangular.
+    dense_matrix<Real> reversed = transposed<Real>(l);
+    std::reverse(reversed.data(), reversed.data() + reversed.size());
     const auto solve = [&](vector<Real>& x) {
         solve_lower<Real>(l, x);
-        solve_upper<Real>(u, x);
+        std::reverse(x.begin(), x.end());
+        solve_lower<Real>(reversed, x);
+        std::reverse(x.begin(), x.end());
     };
     const auto size_of = [](const vector<Real>& x) {
         return std::accumulate(x.begin(), x.end(), 0.0,
@@ -120,7 +134,7 @@ template <class Real>
 /// Eigenpairs of the symmetric matrix in the lower triangle of `a` by way of its tridiagonal form: all
 /// eigenvalues, and as many of the leading eigenvectors as are asked for. (4/3)n³ flops, half of them bound
 /// by memory, and up to (4/3)n³ for the tridiagonal problem; 2n²k more for k vectors. Memory: `a` and two of
-/// its size.
+/// its size; with Eigen alone, which works in double, four of that.
 template <class Real>
 class tridiagonal_eigen {
 #if defined(NSVD_USE_LAPACK)
@@ -144,12 +158,18 @@ public:
                      lapack::stedc<Real>(diagonal, off_diagonal, vectors_) == 0;
 #else
         tridiagonalize<working>(reflectors_, diagonal.data(), off_diagonal.data(), tau_.data());
+        // What Eigen takes for zero off the diagonal depends on the scale.
+        const int exponent =
+            binary_exponent(std::max(largest_entry<working>(diagonal), largest_entry<working>(off_diagonal)));
+        scale_by_power(diagonal, -exponent);
+        scale_by_power(off_diagonal, -exponent);
         Eigen::SelfAdjointEigenSolver<dense_matrix<working>> solver;
         solver.computeFromTridiagonal(diagonal, off_diagonal);
         converged_ = solver.info() == Eigen::Success;
         if (converged_) {
             diagonal = solver.eigenvalues();
             vectors_ = solver.eigenvectors();
+            scale_by_power(diagonal, exponent);
         }
 #endif
         if (!converged_) diagonal = zeros<working>(n, 1);

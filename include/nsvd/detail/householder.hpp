@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail {
@@ -146,9 +147,17 @@ void householder_qr(dense_out<Real> a, Real* tau) {
         const index rows = a.rows() - first;
         const dense_span<Real> columns = a.block(first, first, rows, width);
         for (index j = 0; j < width; ++j) {
-            tau[first + j] = make_reflector<Real>(columns.col(j) + j, rows - j);
-            apply_reflectors<Real>(columns.block(j, j, rows - j, 1), tau + first + j, 1, 0,
-                                   columns.block(j, j + 1, rows - j, width - j - 1), op::transpose);
+            Real* const v = columns.col(j) + j + 1;  // after its one
+            const index below = rows - j - 1;
+            tau[first + j] = make_reflector<Real>(v - 1, below + 1);
+            for (index k = j + 1; k < width; ++k) {
+                Real* const x = columns.col(k) + j;
+                const auto sum = static_cast<double>(x[0]) + inner_product_of_columns<Real>(v, x + 1, below);
+                const auto factor = static_cast<Real>(sum * static_cast<double>(tau[first + j]));
+                x[0] -= factor;
+                for (index i = 0; i < below; ++i)
+                    x[i + 1] -= factor * v[i];
+            }
         }
         apply_reflectors<Real>(columns, tau + first, width, 0,
                                a.block(first, first + width, rows, a.cols() - first - width), op::transpose);
