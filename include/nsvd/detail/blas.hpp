@@ -47,10 +47,10 @@ template <factor_scalar Scalar>
 [[gnu::noinline]] void multiply_into(dense_out<Scalar> c, dense_ref<Scalar> a, op op_a, dense_ref<Scalar> b,
                                      op op_b, into mode = into::set) {
     const Eigen::Index depth = op_a == op::none ? a.cols() : a.rows();
+    if (c.size() == 0) return;
     eigen_assert(c.rows() == (op_a == op::none ? a.rows() : a.cols()) &&
                  c.cols() == (op_b == op::none ? b.cols() : b.rows()) &&
                  depth == (op_b == op::none ? b.rows() : b.cols()));
-    if (c.size() == 0) return;
     if (depth == 0) {
         if (mode == into::set) set_constant<Scalar>(c, Scalar(0));
         return;
@@ -107,9 +107,9 @@ template <factor_scalar Scalar = double>
 template <factor_scalar Scalar>
 [[gnu::noinline]] void multiply_symmetric_into(dense_out<Scalar> c, dense_ref<Scalar> s,
                                                dense_ref<Scalar> b) {
+    if (c.size() == 0) return;
     eigen_assert(s.rows() == s.cols() && c.rows() == s.rows() && b.rows() == s.cols() &&
                  c.cols() == b.cols());
-    if (c.size() == 0) return;
 #if defined(NSVD_USE_LAPACK)
     const auto symm = [&](auto routine) {
         routine(CblasColMajor, CblasLeft, CblasLower, blas_size(c.rows()), blas_size(c.cols()), Scalar(1),
