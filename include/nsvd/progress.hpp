@@ -102,9 +102,9 @@ using progress_callback = detail::shared_function<void(const progress&)>;
 /// Once it says so, the call throws `nsvd::cancelled` as soon as it looks: before each step of an iteration
 /// and between all others. What can't be interrupted is a single call of BLAS or LAPACK. The longest by far
 /// is the symmetric eigenproblem of the smaller side s, 9s³ flops in double (`every_rank`, and what single
-/// precision can't answer: about 20 s for s = 4096 on two cores); next, a third of that or less, that of
-/// single precision where about half of all directions are wanted; then products of `W` with a square
-/// matrix, 1 s. A request that comes after the last look changes nothing: the result is returned.
+/// precision can't answer); next, a third of that or less, that of single precision where about half of all
+/// directions are wanted; then products of `W` with a square matrix. A request that comes after the last look
+/// changes nothing: the result is returned.
 ///
 /// It is a type of our own because the standard library of LLVM had no `std::stop_token` before release 20;
 /// nothing here needs threads.

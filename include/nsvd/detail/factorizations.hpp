@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/// The three dense factorizations everything rests on, by LAPACK where the backend has it and by Eigen
-/// otherwise.
+/// The dense factorizations everything rests on: by LAPACK where the backend has it; otherwise by products,
+/// recursion and panels of reflectors, with Eigen's solver for what is tridiagonal.
 #pragma once
 
 #include "../matrix.hpp"
