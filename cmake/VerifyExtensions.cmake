@@ -8,6 +8,7 @@ set(nsvd_extension_needs
     "fmt           fmt/format.h"
     "gsl           gsl/gsl_matrix.h"
     "mdspan        -"
+    "mpi           mpi.h x86_64-linux-gnu/mpi openmpi-x86_64 mpich"
     "opencv        opencv2/core.hpp opencv4"
     "safetensors   nlohmann/json.hpp"
     "torch         torch/torch.h torch/csrc/api/include"

@@ -202,7 +202,9 @@ public:
     /// Largest absolute value of each channel.
     [[nodiscard]] const Eigen::VectorXd& max_abs() const noexcept { return state_.max_abs; }
     /// All sums, for writing to a file. Only the lower triangle of `gram` is set.
-    [[nodiscard]] const calibration_state& state() const noexcept { return state_; }
+    [[nodiscard]] const calibration_state& state() const& noexcept { return state_; }
+    /// The same without a copy. What is left can only be assigned to.
+    [[nodiscard]] calibration_state state() && { return std::move(state_); }
 
 private:
     static constexpr double entry_limit = 0x1p450;
@@ -558,8 +560,12 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
              detail::shape_text(index{state_.cross.rows()}, index{state_.cross.cols()}) + ", " +
              std::to_string(state_.sum_original.size()) + " sums of originals, " + std::to_string(n) +
              " features)");
-    const Eigen::MatrixXd gram = full_gram();
-    detail::require_finite_entries<double>(gram, "calibration: stored statistics: gram");
+    // Of the Gram matrix the lower triangle alone is looked at, where it lies: it may be large.
+    const Eigen::MatrixXd& gram = state_.gram;
+    for (index j = 0; j < n; ++j)
+        for (index i = j; i < n; ++i)
+            if (!std::isfinite(gram(i, j)))
+                detail::throw_not_finite("calibration: stored statistics: gram", i, j, gram(i, j));
     detail::require_finite_entries<double>(state_.cross, "calibration: stored statistics: cross");
     detail::require_finite_entries<double>(state_.sum, "calibration: stored statistics: sum");
     detail::require_finite_entries<double>(state_.sum_abs, "calibration: stored statistics: sum_abs");
@@ -593,7 +599,7 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         // Squares of tiny entries vanish before their products with others do.
         const double least = std::numeric_limits<double>::min();
         const double diagonal = std::sqrt(std::max(gram(j, j), least));
-        for (index i = 0; i < j; ++i)
+        for (index i = j + 1; i < n; ++i)
             if (std::abs(gram(i, j)) > diagonal * std::sqrt(std::max(gram(i, i), least)) * slack)
                 fail("gram(" + std::to_string(i) + ", " + std::to_string(j) +
                      ") = " + detail::text(gram(i, j)) + " is larger than the diagonal allows");
