@@ -10,18 +10,19 @@
 namespace llm {
 
 void add_own_text(weighted_windows& all, const model& m, std::uint64_t seed, unsigned threads,
-                  const journal& kept, progress& bar) {
+                  const journal& kept, progress& bar, const processes& world) {
     constexpr std::size_t count = 64, longest = 256;
     constexpr const char* entry = "own-text.json";
     const double half = all.weight() / 2;
     const auto length = std::min(longest, all.windows.front().size());
     std::vector<std::vector<token>> written;
-    if (const auto before = kept.find(entry)) {
+    const auto before = kept.find(entry);
+    if (!world.any(!before)) {
         written = before->at("windows").get<std::vector<std::vector<token>>>();
     } else {
-        bar.expect(count);
-        written = self_written_windows(m, count, length, 1.0, seed, threads, bar);
-        kept.keep(entry, {{"windows", written}});
+        bar.expect(count / world.count());
+        written = self_written_windows(m, count, length, 1.0, seed, threads, bar, world);
+        if (world.is_first()) kept.keep(entry, {{"windows", written}});
     }
     all.add(std::move(written), half);
     all.add(uniform_windows(m, count, length, seed), half);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model.hpp"
+#include "processes.hpp"
 #include "progress.hpp"
 #include "stream.hpp"
 #include "windows.hpp"
@@ -21,7 +22,7 @@ namespace llm {
 /// and as many of random tokens (sample.hpp), each kind with half the weight that was there before.
 /// The windows are kept in the journal.
 void add_own_text(weighted_windows& all, const model& m, std::uint64_t seed, unsigned threads,
-                  const journal& kept, progress& bar);
+                  const journal& kept, progress& bar, const processes& world = {});
 
 /// Adds the input of a site that a window has reached, each column as often as it counts there times
 /// `weight`; nothing where there are none.

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -119,13 +120,27 @@ block_statistics statistics_in_files::gather(std::size_t block) {
 
 void write_calibration_set(const fs::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
-                           safetensors::string_map metadata, const journal& kept) {
+                           safetensors::string_map metadata, const journal& kept, const processes& world,
+                           std::span<const int> owners) {
+    const auto part = [&](std::size_t i) {
+        return kept.path(fmt::format("calibration-{:05}.safetensors", i));
+    };
+    std::vector<std::uint8_t> missing;
+    for (std::size_t i = 0; i < prefixes.size(); ++i)
+        missing.push_back(fs::exists(part(i)) ? 0 : 1);
+    world.any(missing);
+    for (std::size_t i = 0; i < prefixes.size(); ++i) {
+        if (missing[i] == 0) continue;
+        const auto made = make(i);
+        if (world.alone() || owners[i] == static_cast<int>(world.own()))
+            safetensors::write(part(i), nsvd::to_tensors(made, prefixes[i]));
+    }
+    world.wait();
+    if (!world.is_first()) return world.wait();
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
-        const auto part = kept.path(fmt::format("calibration-{:05}.safetensors", i));
-        if (!fs::exists(part)) safetensors::write(part, nsvd::to_tensors(make(i), prefixes[i]));
-        parts.emplace_back(part);
+        parts.emplace_back(part(i));
         for (const auto& name : parts.back().tensors()) {
             const auto& view = parts.back().at(name);
             tensors.push_back({name, view.dtype, view.shape, view.bytes});
@@ -137,6 +152,7 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     const auto complete = kept.path("calibrations.safetensors");
     safetensors::write(complete, tensors, metadata);
     fs::rename(complete, path);
+    world.wait();
 }
 
 bool is_calibration_set_of(const fs::path& path, const nlohmann::ordered_json& job) {

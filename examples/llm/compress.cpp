@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "compress.hpp"
 
+#include "assignment.hpp"
 #include "compress_steps.hpp"
+#include "cost.hpp"
 #include "ranks.hpp"
 #include "shrinkage.hpp"
 #include "stored_layer.hpp"
@@ -17,7 +19,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace llm {
@@ -103,10 +107,12 @@ compressor::compressor(model& m, compression_input input, progress& bar)
       input_(std::move(input)),
       bar_(bar),
       journal_(input_.kept != nullptr ? *input_.kept : no_journal_),
+      world_(input_.world != nullptr ? *input_.world : alone_),
       originals_(dense_layers(m)) {
     auto& text = calibrations_[{false, nsvd::moments::raw}];
     if (!input_.calibration.empty() || input_.statistics.empty())
         text.windows = draw_text(input_.calibration, input_.sample, input_.calibration_name);
+    text.share = share_of(text.windows);
     (void)protected_units({});
 }
 
@@ -122,15 +128,51 @@ void compressor::restore() {
         model_.layer(i) = originals_[i];
 }
 
-std::unique_ptr<input_statistics> compressor::statistics_of(const weighted_windows& windows,
+std::string compressor::own_name(const std::string& name) const {
+    return world_.alone() ? name : fmt::format("{}-{}-of-{}", name, world_.own(), world_.count());
+}
+
+std::unique_ptr<input_statistics> compressor::kept_by_owners(std::unique_ptr<statistics_source> mine,
+                                                             distributed_statistics::parts are,
+                                                             input_statistics::memory keep) {
+    if (!world_.alone())
+        mine = std::make_unique<distributed_statistics>(
+            std::move(mine), are, model_, world_,
+            [this](std::size_t block, const site& where) { return owners_of(block, where); });
+    return std::make_unique<input_statistics>(std::move(mine), keep);
+}
+
+std::unique_ptr<input_statistics> compressor::statistics_of(const weighted_windows& share,
                                                             nsvd::moments about, const char* name,
                                                             input_statistics::memory keep) {
-    return std::make_unique<input_statistics>(
-        std::make_unique<statistics_of_text>(
-            model_, originals_, windows, about, journal_,
-            fmt::format("{}{}", name, about == nsvd::moments::central ? "-central" : ""), input_.threads,
-            bar_),
-        keep);
+    const auto* const kind = about == nsvd::moments::central ? "-central" : "";
+    return kept_by_owners(
+        std::make_unique<statistics_of_text>(model_, originals_, share, about, journal_,
+                                             own_name(fmt::format("{}{}", name, kind)), input_.threads, bar_),
+        distributed_statistics::parts::shares, keep);
+}
+
+void compressor::find_owners(const recipe& r, const std::vector<unit>& units) {
+    auto costs = predicted_flops(r, units);
+    std::vector<std::uint8_t> left;
+    for (std::size_t i = 0; i < units.size(); ++i)
+        left.push_back(is_kept(i) ? 0 : 1);
+    world_.any(left);
+    for (std::size_t i = 0; i < units.size(); ++i)
+        if (left[i] == 0) costs[i] = 0;
+    owners_ = assign(costs, world_.count());
+    site_owners_.assign(model_.sites(), {});
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        const auto layer = units[i].layers.front();
+        for (const auto& where : model_.block_sites()) {
+            // Statistics of an expert are shrunk towards those of all experts of its block.
+            const auto& own = model_.input_site(layer);
+            if (where.kind != own.kind) continue;
+            auto& owners = site_owners_[model_.site_index(model_.block_of(layer), where)];
+            if (std::find(owners.begin(), owners.end(), owners_[i]) == owners.end())
+                owners.push_back(owners_[i]);
+        }
+    }
 }
 
 auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const calibrated& {
@@ -141,11 +183,13 @@ auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const ca
     const auto& text_windows = calibrations_.at({false, nsvd::moments::raw}).windows;
     if (!own_text) {
         if (about != nsvd::moments::raw) result.windows = text_windows;
+        result.share = share_of(result.windows);
         if (input_.statistics.empty())
-            result.statistics = statistics_of(result.windows, about, "text", memory());
+            result.statistics = statistics_of(result.share, about, "text", memory());
         else
-            result.statistics = std::make_unique<input_statistics>(
-                std::make_unique<statistics_in_files>(model_, input_.statistics, about), memory());
+            result.statistics =
+                kept_by_owners(std::make_unique<statistics_in_files>(model_, input_.statistics, about),
+                               distributed_statistics::parts::whole, memory());
         return result;
     }
     auto& plain = calibration_for(false, about);
@@ -156,18 +200,20 @@ auto compressor::calibration_for(bool own_text, nsvd::moments about) -> const ca
         restore();
         bar_.label("text of the model's own");
         auto all = text_windows;
-        add_own_text(all, model_, input_.sample.seed, input_.threads, journal_, bar_);
+        add_own_text(all, model_, input_.sample.seed, input_.threads, journal_, bar_, world_);
         const auto before = static_cast<std::ptrdiff_t>(text_windows.windows.size());
         own_windows_.emplace();
         own_windows_->windows.assign(all.windows.begin() + before, all.windows.end());
         own_windows_->weights.assign(all.weights.begin() + before, all.weights.end());
+        own_share_ = share_of(*own_windows_);
     }
     result.windows = text_windows;
     for (std::size_t i = 0; i < own_windows_->windows.size(); ++i) {
         result.windows.windows.push_back(own_windows_->windows[i]);
         result.windows.weights.push_back(own_windows_->weights[i]);
     }
-    own_[about] = statistics_of(*own_windows_, about, "own", input_statistics::memory::one_block);
+    result.share = share_of(result.windows);
+    own_[about] = statistics_of(own_share_, about, "own", input_statistics::memory::one_block);
     result.statistics = std::make_unique<input_statistics>(
         std::make_unique<merged_statistics>(*plain.statistics, *own_[about]), memory());
     return result;
@@ -208,23 +254,44 @@ std::vector<nsvd::calibration<float>> compressor::inputs_in(const std::vector<ca
 void compressor::for_units(const std::vector<unit>& units, std::initializer_list<const calibrated*> of,
                            const std::function<bool(std::size_t)>& pending,
                            const std::function<void(std::size_t)>& work) {
+    std::vector<std::uint8_t> wanted;
+    for (std::size_t i = 0; i < units.size(); ++i)
+        wanted.push_back(pending(i) ? 1 : 0);
+    world_.any(wanted);
+    const auto block_of = [&](std::size_t i) { return model_.block_of(units[i].layers.front()); };
     std::vector<std::size_t> list;
     const auto flush = [&] {
         parallel_for(list.size(), input_.threads, [&](std::size_t job) { work(list[job]); });
         list.clear();
     };
+    std::optional<std::size_t> reached;
     for (std::size_t i = 0; i < units.size(); ++i) {
-        if (!pending(i)) continue;
-        const auto block_of = [&](std::size_t j) { return model_.block_of(units[j].layers.front()); };
-        if (memory() == input_statistics::memory::one_block && !list.empty() &&
-            block_of(list.back()) != block_of(i))
-            flush();
-        if (list.empty() || block_of(list.back()) != block_of(i))
+        if (wanted[i] == 0) continue;
+        if (reached != block_of(i)) {
+            if (memory() == input_statistics::memory::one_block) flush();
             for (const auto* c : of)
                 (void)c->statistics->block(block_of(i));
-        list.push_back(i);
+            reached = block_of(i);
+        }
+        if (owns(i)) list.push_back(i);
     }
     flush();
+    if (world_.alone()) return;
+    world_.wait();
+    for (std::size_t i = 0; i < units.size(); ++i)
+        if (wanted[i] != 0 && !owns(i) && pending(i)) throw_not_there(i, units[i]);
+}
+
+void compressor::throw_not_there(std::size_t i, const unit& u) const {
+    throw nsvd::error(fmt::format(
+        "{}: what process {} has written of {} is not there: all processes have to see the same folder",
+        journal_.folder().string(), owners_[i], u.name));
+}
+
+void compressor::reach(std::size_t block, const calibrated& calib) {
+    const bool all = memory() == input_statistics::memory::all;
+    for (std::size_t i = all ? 0 : block; i < (all ? model_.shape().blocks : block + 1); ++i)
+        (void)calib.statistics->block(i);
 }
 
 std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
@@ -233,14 +300,23 @@ std::vector<bool> compressor::protected_units(const std::vector<unit>& units) {
         if (part == "spiking") {
             if (units.empty()) continue;
             std::vector<double> peaks;
-            if (const auto before = journal_.find("peaks.json")) {
+            const auto before = journal_.find("peaks.json");
+            if (!world_.any(!before)) {
                 peaks = before->at("peaks").get<std::vector<double>>();
             } else {
                 bar_.label("calibration");
-                for (std::size_t block = 0; block < model_.shape().blocks; ++block)
-                    for (const auto& site : text().statistics->block(block))
-                        peaks.push_back(site.tokens() > 0 ? nsvd::peak(site) : 0.0);
-                journal_.keep("peaks.json", {{"peaks", peaks}});
+                for (std::size_t block = 0; block < model_.shape().blocks; ++block) {
+                    const auto& sites = text().statistics->block(block);
+                    for (const auto& where : model_.block_sites()) {
+                        const auto& site = sites[model::index_in_block(where)];
+                        const auto& owners = owners_of(block, where);
+                        const bool counts =
+                            !owners.empty() && owners.front() == static_cast<int>(world_.own());
+                        peaks.push_back(counts && site.tokens() > 0 ? nsvd::peak(site) : 0.0);
+                    }
+                }
+                world_.sum(peaks);
+                if (world_.is_first()) journal_.keep("peaks.json", {{"peaks", peaks}});
             }
             for (const auto site : nsvd::spiking(std::span<const double>(peaks)))
                 for (std::size_t i = 0; i < units.size(); ++i)
@@ -267,7 +343,7 @@ std::vector<Eigen::VectorXd> compressor::find_spectra(
     std::vector<Eigen::VectorXd> found(units.size());
     const auto entry = [](std::size_t i) { return fmt::format("spectrum-{:05}.json", i); };
     bar_.label("spectra");
-    bar_.expect(units.size());
+    bar_.expect(units.size() / world_.count());
     const auto pending = [&](std::size_t i) {
         if (const auto before = journal_.find(entry(i))) found[i] = vector_from(before->at("spectrum"));
         return found[i].size() == 0;
@@ -292,7 +368,8 @@ std::vector<method_options> compressor::tune(const recipe& r, const std::vector<
     if (!held_out_) {
         held_out_.emplace();
         held_out_->windows = draw_text(input_.held_out, input_.sample, input_.held_out_name);
-        held_out_->statistics = statistics_of(held_out_->windows, nsvd::moments::raw, "held-out", memory());
+        held_out_->share = share_of(held_out_->windows);
+        held_out_->statistics = statistics_of(held_out_->share, nsvd::moments::raw, "held-out", memory());
     }
     // Of the grid, what the method and the way it is used leave open.
     const bool diagonal = *r.how->whitening == nsvd::whitening::diagonal;
@@ -405,7 +482,7 @@ bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_resul
     for (const auto own : u.layers)
         model_.layer(own) = linear();
     model_.layer(u.layers.front()) = input_.low_memory ? layer : layer.loaded();
-    bar_.step();
+    if (owns(i)) bar_.step();
     return true;
 }
 
@@ -444,35 +521,36 @@ std::vector<layer_result> compressor::run(const recipe& r) {
         throw nsvd::error(fmt::format(
             "{}: anchored layers have no stage for each of several statistics: pool them", r.name));
     restore();
+    const auto units = units_of(model_, r.joint);
+    find_owners(r, units);
     if (r.anchored || r.ranks == rank_rule::measured || r.ranks == rank_rule::sensitivity)
         require_text(text().windows, r);
     const auto& calib = calibration_for(r.own_text, moments_of(r));
-    const auto units = units_of(model_, r.joint);
     const auto metric_of = [&](const unit& u) {
         return first_metric(*r.how, metric_inputs(u, calib), options_of(r));
     };
-    const rank_evidence evidence{.spectra = [&]() -> const std::vector<Eigen::VectorXd>& {
-                                     auto& found = spectra_[metric_key(r)];
-                                     if (found.empty()) found = find_spectra(units, metric_of, calib);
-                                     return found;
-                                 },
-                                 .effects = [&]() -> const std::vector<unit_effects>& {
-                                     const bool pivoted = r.storage == nsvd::storage::pivoted;
-                                     auto& found = effects_[fmt::format("{} {}", metric_key(r), pivoted)];
-                                     if (!found.empty()) return found;
-                                     const auto ranks = [&](const unit& u) {
-                                         return tried_ranks(u, r.storage);
-                                     };
-                                     bar_.label("layers compressed alone");
-                                     for (const auto& u : units)
-                                         bar_.expect(ranks(u).size());
-                                     auto windows = calib.windows.spread(tried_windows);
-                                     for (auto& window : windows)
-                                         window.resize(std::min(window.size(), tried_tokens));
-                                     found = measure_effects(model_, originals_, units, metric_of, ranks,
-                                                             windows, journal_, input_.threads, bar_);
-                                     return found;
-                                 }};
+    const rank_evidence evidence{
+        .spectra = [&]() -> const std::vector<Eigen::VectorXd>& {
+            auto& found = spectra_[metric_key(r)];
+            if (found.empty()) found = find_spectra(units, metric_of, calib);
+            return found;
+        },
+        .effects = [&]() -> const std::vector<unit_effects>& {
+            const bool pivoted = r.storage == nsvd::storage::pivoted;
+            auto& found = effects_[fmt::format("{} {}", metric_key(r), pivoted)];
+            if (!found.empty()) return found;
+            const auto ranks = [&](const unit& u) { return tried_ranks(u, r.storage); };
+            bar_.label("layers compressed alone");
+            for (std::size_t i = 0; i < units.size(); ++i)
+                if (owns(i)) bar_.expect(ranks(units[i]).size());
+            auto windows = calib.windows.spread(tried_windows);
+            for (auto& window : windows)
+                window.resize(std::min(window.size(), tried_tokens));
+            found = measure_effects(model_, originals_, units, metric_of, ranks, windows, journal_,
+                                    input_.threads, bar_, world_, owners_,
+                                    [&](std::size_t block) { reach(block, calib); });
+            return found;
+        }};
     const auto ranks = choose_ranks(model_, units, r, protected_units(units), evidence);
     const auto options = tune(r, units, ranks, calib);
     bar_.label(fmt::format("{} at {:g} %", r.label, 100 * r.compression));

@@ -9,6 +9,7 @@
 #include "journal.hpp"
 #include "layer_result.hpp"
 #include "model.hpp"
+#include "processes.hpp"
 #include "progress.hpp"
 #include "recipe.hpp"
 #include "stored_layer.hpp"
@@ -42,6 +43,8 @@ struct compression_input {
     const journal* kept = nullptr;
     /// Statistics of one block at a time: a pass through the blocks for each use of them.
     bool low_memory = false;
+    /// Those that share the work; more than one need a journal, in a folder that all of them see.
+    const processes* world = nullptr;
 };
 
 /// Throws nsvd::error naming the first layer that is in factors.
@@ -57,7 +60,9 @@ public:
 
     /// Decomposes the layers and puts them, rounded to the type in which the model stores them, into the
     /// model, in the place of what the recipe before has left. The result does not depend on `threads`.
-    /// Errors are measured on the calibration text. Throws nsvd::error for a recipe that can't be followed.
+    /// Errors are measured on the calibration text. Of several processes, each decomposes the units it owns,
+    /// and all have the whole result; it depends on their number by the rounding of sums of statistics.
+    /// Throws nsvd::error for a recipe that can't be followed.
     std::vector<layer_result> run(const recipe& r);
 
     /// Tokens of the calibration text.
@@ -66,6 +71,7 @@ public:
 private:
     struct calibrated {
         weighted_windows windows;
+        weighted_windows share;  // of this process
         std::unique_ptr<input_statistics> statistics;
     };
     using unit_ranks = std::vector<std::optional<Eigen::Index>>;
@@ -74,9 +80,27 @@ private:
     [[nodiscard]] const calibrated& text(nsvd::moments about = nsvd::moments::raw) {
         return calibration_for(false, about);
     }
-    [[nodiscard]] std::unique_ptr<input_statistics> statistics_of(const weighted_windows& windows,
+    [[nodiscard]] std::unique_ptr<input_statistics> statistics_of(const weighted_windows& share,
                                                                   nsvd::moments about, const char* name,
                                                                   input_statistics::memory keep);
+    [[nodiscard]] std::unique_ptr<input_statistics> kept_by_owners(std::unique_ptr<statistics_source> mine,
+                                                                   distributed_statistics::parts are,
+                                                                   input_statistics::memory keep);
+    [[nodiscard]] weighted_windows share_of(const weighted_windows& all) const {
+        return all.share(world_.own(), world_.count());
+    }
+    /// Files of this process in the journal.
+    [[nodiscard]] std::string own_name(const std::string& name) const;
+    /// Deals out the units.
+    void find_owners(const recipe& r, const std::vector<unit>& units);
+    [[nodiscard]] bool owns(std::size_t unit) const {
+        return owners_[unit] == static_cast<int>(world_.own());
+    }
+    [[noreturn]] void throw_not_there(std::size_t i, const unit& u) const;
+    /// Of the inputs of a site.
+    [[nodiscard]] const std::vector<int>& owners_of(std::size_t block, const site& where) const {
+        return site_owners_[model_.site_index(block, where)];
+    }
     [[nodiscard]] input_statistics::memory memory() const {
         return input_.low_memory ? input_statistics::memory::one_block : input_statistics::memory::all;
     }
@@ -89,11 +113,15 @@ private:
     [[nodiscard]] nsvd::calibration<float> metric_inputs(const unit& u, const calibrated& c) const;
     [[nodiscard]] std::vector<nsvd::calibration<float>> inputs_in(const std::vector<calibration_set>& sets,
                                                                   const unit& u) const;
-    /// Calls `work` for the units that are `pending`, in parallel where their statistics `of` fit together.
+    /// Calls `work` for the units that are `pending` and fall to this process, in parallel where their
+    /// statistics `of` fit together. `pending` takes from the journal what is there, at the end what the
+    /// other processes have made.
     void for_units(const std::vector<unit>& units, std::initializer_list<const calibrated*> of,
                    const std::function<bool(std::size_t)>& pending,
                    const std::function<void(std::size_t)>& work);
 
+    /// Gathers the statistics of a block, of all where they stay in memory: before processes part.
+    void reach(std::size_t block, const calibrated& calib);
     std::vector<bool> protected_units(const std::vector<unit>& units);
     std::vector<Eigen::VectorXd> find_spectra(const std::vector<unit>& units,
                                               const std::function<nsvd::metric(const unit&)>& metric_of,
@@ -123,9 +151,14 @@ private:
     progress& bar_;
     journal no_journal_;
     const journal& journal_;
-    std::vector<linear> originals_;  // dense
+    processes alone_;
+    const processes& world_;
+    std::vector<int> owners_;                    // of the units
+    std::vector<std::vector<int>> site_owners_;  // by model::site_index
+    std::vector<linear> originals_;              // dense
     std::map<std::tuple<bool, nsvd::moments>, calibrated> calibrations_;
     std::optional<weighted_windows> own_windows_;  // beside the text
+    weighted_windows own_share_;
     std::map<nsvd::moments, std::unique_ptr<input_statistics>> own_;
     std::map<std::string, std::vector<Eigen::VectorXd>> spectra_;
     std::map<std::string, std::vector<unit_effects>> effects_;

@@ -16,6 +16,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <span>
 #include <utility>
 
 namespace llm {
@@ -72,6 +74,11 @@ struct anchored_inputs {
     }
 };
 
+template <class Matrix>
+std::span<double> numbers_of(Matrix& a) {
+    return {a.data(), static_cast<std::size_t>(a.size())};
+}
+
 }  // namespace
 
 void compressor::compress_in_order(const recipe& r, const std::vector<unit>& units, const unit_ranks& ranks,
@@ -83,9 +90,9 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
                         "asvd-2 or a nested method",
                         r.name));
     require_text(calib.windows, r);
-    const auto windows = calib.windows.windows.size();
-    text_stream original(model_, calib.windows, journal_, "original");
-    text_stream compressed(model_, calib.windows, journal_, "compressed");
+    const auto windows = calib.share.windows.size();
+    text_stream original(model_, calib.share, journal_, own_name("original"));
+    text_stream compressed(model_, calib.share, journal_, own_name("compressed"));
     const std::size_t at_once = input_.threads != 0 ? input_.threads : default_threads();
 
     // Of the sites of one kind, in their order.
@@ -109,10 +116,19 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
             });
             for (std::size_t i = 0; i < count; ++i) {
                 for (std::size_t s = 0; s < sites.size(); ++s)
-                    results[s].add(a[i][s], b[i][s], calib.windows.weights[begin + i]);
+                    results[s].add(a[i][s], b[i][s], calib.share.weights[begin + i]);
                 bar_.step();
             }
         }
+        bool mine = true;
+        for (std::size_t s = 0; s < sites.size() && !world_.alone(); ++s) {
+            const auto& owners = owners_of(block, sites[s]);
+            mine = std::find(owners.begin(), owners.end(), static_cast<int>(world_.own())) != owners.end();
+            world_.reduce(results[s].pairs, owners);
+            world_.sum(numbers_of(results[s].error_moments));
+            world_.sum(numbers_of(results[s].mean_error));
+        }
+        if (!mine) return results;
         std::vector<nsvd::calibration<float>> shrunk;
         for (const auto& where : sites)
             shrunk.push_back(for_metric(
@@ -161,16 +177,19 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
             });
         }
     };
+    std::vector<std::uint8_t> left(units.size(), 0);
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        if (take_kept(i, units[i], records)) continue;
+        if (ranks[i])
+            left[i] = 1;
+        else
+            records[i] = leave_dense(units[i]);
+    }
+    world_.any(left);
     for (std::size_t block = 0; block < model_.shape().blocks; ++block) {
         std::vector<std::size_t> here;  // what is left of the block
-        for (std::size_t i = 0; i < units.size(); ++i) {
-            if (model_.block_of(units[i].layers.front()) != block || take_kept(i, units[i], records))
-                continue;
-            if (ranks[i])
-                here.push_back(i);
-            else
-                records[i] = leave_dense(units[i]);
-        }
+        for (std::size_t i = 0; i < units.size(); ++i)
+            if (left[i] != 0 && model_.block_of(units[i].layers.front()) == block) here.push_back(i);
         if (here.empty()) continue;
         bring_to(block, original, [&](std::size_t at) { return block_of(originals_, at, model_); });
         bring_to(block, compressed, [&](std::size_t at) { return model_.block(at); });
@@ -182,10 +201,16 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
                 if (model_.input_site(units[i].layers.front()).kind == kind) pending.push_back(i);
             if (pending.empty()) continue;
             const auto inputs = inputs_at(block, kind, own, in_memory(model_.block(block)));
-            parallel_for(pending.size(), input_.threads, [&](std::size_t job) {
-                const auto i = pending[job];
-                compress_unit(i, inputs[model_.input_site(units[i].layers.front()).expert]);
-            });
+            const auto others =
+                std::stable_partition(pending.begin(), pending.end(), [&](auto i) { return owns(i); });
+            parallel_for(static_cast<std::size_t>(others - pending.begin()), input_.threads,
+                         [&](std::size_t job) {
+                             const auto i = pending[job];
+                             compress_unit(i, inputs[model_.input_site(units[i].layers.front()).expert]);
+                         });
+            world_.wait();
+            for (auto i = others; i != pending.end(); ++i)
+                if (!take_kept(*i, units[*i], records)) throw_not_there(*i, units[*i]);
         }
     }
 }

@@ -113,6 +113,7 @@ std::string making_html(const compression_report& r) {
                   fmt::format("{}: {} tokens in {} windows", text.file, text.tokens, text.windows));
     facts.add("options", options_text(r.options));
     facts.add("time", fmt::format("{:.1f} s", r.seconds));
+    if (r.mpi_ranks > 1) facts.add("MPI", fmt::format("{} processes", r.mpi_ranks));
     facts.add("machine", r.machine);
     facts.add("date", r.date);
     facts.add("nsvd", r.nsvd);
@@ -154,6 +155,7 @@ compression_report read_compression_report(const nlohmann::ordered_json& report)
     r.dense_parameters = from.at("parameters").at("dense").integer();
     r.parameters = from.at("parameters").at("compressed").integer();
     r.seconds = from.number_or("seconds", 0);
+    r.mpi_ranks = from.integer_or("mpi_ranks", 1);
     for (const auto& layer : from.at("layers").items())
         r.layers.push_back(read_layer_result(layer));
     if (from.contains("texts"))
@@ -185,6 +187,7 @@ json to_json(const compression_report& r) {
     report["bytes"] = {{"dense", r.dense_bytes}, {"compressed", r.bytes}};
     report["parameters"] = {{"dense", r.dense_parameters}, {"compressed", r.parameters}};
     report["seconds"] = r.seconds;
+    report["mpi_ranks"] = r.mpi_ranks;
     for (const auto& layer : r.layers)
         report["layers"].push_back(to_json(layer));
     for (const auto& text : r.texts)

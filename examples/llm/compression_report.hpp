@@ -37,6 +37,7 @@ struct compression_report {
     std::int64_t dense_bytes = 0, bytes = 0;
     std::int64_t dense_parameters = 0, parameters = 0;
     double seconds = 0;
+    std::int64_t mpi_ranks = 1;  ///< processes that took part
     std::vector<layer_result> layers{};
     std::vector<text_change> texts{};
 };

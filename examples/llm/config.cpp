@@ -45,4 +45,18 @@ config read_config(const std::filesystem::path& path) {
     return c;
 }
 
+std::pair<std::size_t, std::size_t> config::layer_shape(site_kind input, std::size_t part) const {
+    const auto attention = heads * head_dim;
+    switch (input) {
+        case site_kind::attention:
+            return {part == 0 ? attention : key_value_heads * head_dim, hidden_size};
+        case site_kind::attention_output:
+            return {hidden_size, attention};
+        case site_kind::feed_forward_output:
+            return {hidden_size, intermediate_size};
+        default:
+            return {intermediate_size, hidden_size};
+    }
+}
+
 }  // namespace llm

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace llm {
@@ -72,6 +73,10 @@ struct config {
     /// Of a block, in their order: those of attention, then expert by expert.
     [[nodiscard]] std::vector<site> sites_in_block() const;
     [[nodiscard]] std::size_t layers_in_block() const;
+    /// Rows and columns of a linear layer: number `part` of those that take their input at a site.
+    [[nodiscard]] std::pair<std::size_t, std::size_t> layer_shape(site_kind input, std::size_t part) const;
+    /// Features of the inputs at a site.
+    [[nodiscard]] std::size_t features(site_kind input) const { return layer_shape(input, 0).second; }
 };
 
 /// Reads `config.json` of a model in Hugging Face layout, of any of the architectures in architecture.hpp.

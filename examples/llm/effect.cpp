@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <optional>
 
@@ -58,7 +59,9 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
                                           const std::function<nsvd::metric(const unit&)>& metric_of,
                                           const std::function<std::vector<Eigen::Index>(const unit&)>& ranks,
                                           const std::vector<std::vector<token>>& windows, const journal& kept,
-                                          unsigned threads, progress& bar) {
+                                          unsigned threads, progress& bar, const processes& world,
+                                          std::span<const int> owners,
+                                          const std::function<void(std::size_t)>& reach_block) {
     std::vector<tried_window> tried(windows.size());
     std::vector<double> nll(windows.size());
     parallel_for(windows.size(), threads, [&](std::size_t i) {
@@ -72,20 +75,31 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
             sum += value(i);
         return sum / count;
     };
-    std::vector<unit_effects> result;
+    const auto entry = [](std::size_t i) { return fmt::format("effects-{:05}.json", i); };
+    std::vector<unit_effects> result(units.size());
+    std::vector<std::uint8_t> pending(units.size(), 0);
+    for (std::size_t i = 0; i < units.size(); ++i) {
+        if (const auto before = kept.find(entry(i)))
+            result[i] = effects_from(*before);
+        else
+            pending[i] = 1;
+    }
+    world.any(pending);
     std::size_t block = 0;
-    for (const auto& u : units) {
+    std::optional<std::size_t> reached;
+    for (std::size_t unit = 0; unit < units.size(); ++unit) {
+        if (pending[unit] == 0) continue;
+        const auto& u = units[unit];
         const auto own_block = m.block_of(u.layers.front());
+        if (reach_block && reached != own_block) reach_block(own_block);
+        reached = own_block;
+        if (!world.alone() && owners[unit] != static_cast<int>(world.own())) continue;
         for (; block < own_block; ++block)
             parallel_for(tried.size(), threads,
                          [&](std::size_t i) { m.pass_through(block, m.block(block), tried[i].before); });
-        const auto entry = fmt::format("effects-{:05}.json", result.size());
-        auto& found = result.emplace_back();
-        if (const auto before = kept.find(entry)) {
-            found = effects_from(*before);
-            continue;
-        }
         const nsvd::every_rank all(weight_of(u, layers), metric_of(u));
+        auto& found = result[unit];
+        found = {};
         found.dense_nll = mean([&](std::size_t i) { return nll[i]; });
         for (const auto k : ranks(u)) {
             const auto own = m.block(block);
@@ -98,8 +112,12 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
                                      mean([&](std::size_t i) { return effects[i].nll; })});
             bar.step();
         }
-        kept.keep(entry, to_json(found));
+        kept.keep(entry(unit), to_json(found));
     }
+    if (world.alone()) return result;
+    world.wait();
+    for (std::size_t i = 0; i < units.size(); ++i)
+        if (pending[i] != 0) result[i] = effects_from(read_json(kept.path(entry(i))));
     return result;
 }
 

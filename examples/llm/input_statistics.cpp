@@ -4,6 +4,7 @@
 #include "calibrate.hpp"
 #include "unit.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace llm {
@@ -34,6 +35,19 @@ block_statistics statistics_of_text::gather(std::size_t block) {
         });
     }
     return gather_block(model_, own(block), stream_, about_, threads_, bar_);
+}
+
+block_statistics distributed_statistics::gather(std::size_t block) {
+    auto sites = mine_->gather(block);
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+        const auto owners = owners_(block, model_.block_sites()[i]);
+        const bool mine =
+            std::find(owners.begin(), owners.end(), static_cast<int>(world_.own())) != owners.end();
+        if (are_ == parts::shares && !owners.empty()) world_.reduce(sites[i], owners);
+        // One of a single feature: those of the others may be large.
+        if (!mine) sites[i] = nsvd::calibration<float>(1, sites[i].about());
+    }
+    return sites;
 }
 
 const block_statistics& input_statistics::block(std::size_t block) {

@@ -3,15 +3,18 @@
 #pragma once
 
 #include "model.hpp"
+#include "processes.hpp"
 #include "progress.hpp"
 #include "stream.hpp"
 
 #include <nsvd/calibration.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace llm {
@@ -45,6 +48,29 @@ private:
     nsvd::moments about_;
     unsigned threads_;
     progress& bar_;
+};
+
+/// Which processes need the statistics of a site of a block.
+using site_owners = std::function<std::vector<int>(std::size_t block, const site& where)>;
+
+/// Statistics of several processes: only the owners of a site have those, the others one without tokens.
+class distributed_statistics final : public statistics_source {
+public:
+    enum class parts : std::uint8_t {
+        shares,  ///< each has those of its share of the text: they are added up, in a fixed order
+        whole,   ///< each has all of them
+    };
+    distributed_statistics(std::unique_ptr<statistics_source> mine, parts are, const model& m,
+                           const processes& world, site_owners owners)
+        : mine_(std::move(mine)), are_(are), model_(m), world_(world), owners_(std::move(owners)) {}
+    [[nodiscard]] block_statistics gather(std::size_t block) override;
+
+private:
+    std::unique_ptr<statistics_source> mine_;
+    parts are_;
+    const model& model_;
+    const processes& world_;
+    site_owners owners_;
 };
 
 /// The statistics of a model's blocks: all that were asked for stay in memory, or the last alone.

@@ -129,6 +129,21 @@ bool same_job(const json& a, const json& b) {
 
 journal::journal(const fs::path& target, const json& job, bool restart)
     : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    open(restart);
+}
+
+journal::journal(const fs::path& target, const json& job, bool restart, const processes& world)
+    : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    if (world.is_first()) open(restart);
+    world.wait();
+    if (!fs::exists(path(job_name)))
+        throw nsvd::error(
+            fmt::format("{}: is not there for process {}, but for the first: all processes have to see the "
+                        "same folder",
+                        folder_.string(), world.own()));
+}
+
+void journal::open(bool restart) {
     lock();
     try {
         if (const auto left = restart ? std::nullopt : find(job_name)) {
@@ -179,7 +194,7 @@ void journal::keep(const std::string& name, const json& entry) const {
 }
 
 void journal::finish() {
-    if (!keeps()) return;
+    if (lock_ < 0) return;
     // Stopped from here on, what is still there is of no use to any run.
     keep(job_name, {{finished_key, job_}});
     clear();

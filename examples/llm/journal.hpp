@@ -3,6 +3,7 @@
 #pragma once
 
 #include "files.hpp"
+#include "processes.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -19,7 +20,7 @@ namespace llm {
 [[nodiscard]] bool same_job(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b);
 
 /// The partial folder of what a run is to write. Every entry is a file that is complete or not there. A
-/// default-constructed journal keeps nothing. One process at a time.
+/// default-constructed journal keeps nothing. One run at a time.
 class journal {
 public:
     journal() = default;
@@ -27,6 +28,9 @@ public:
     /// nsvd::error for results that another job has left there, unless `restart` discards them, and for one
     /// that another process works in.
     journal(const std::filesystem::path& target, const nlohmann::ordered_json& job, bool restart);
+    /// The same for several processes at once, the first of which holds it for all; collective.
+    journal(const std::filesystem::path& target, const nlohmann::ordered_json& job, bool restart,
+            const processes& world);
     journal(const journal&) = delete;
     journal& operator=(const journal&) = delete;
     ~journal();
@@ -42,10 +46,11 @@ public:
     [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
     void keep(const std::string& name, const nlohmann::ordered_json& entry) const;
 
-    /// Removes the folder: the result has its name.
+    /// Removes the folder: the result has its name. Of several processes, the first does.
     void finish();
 
 private:
+    void open(bool restart);
     void lock();
     void clear() const;
     void remove_folder();

@@ -3,6 +3,9 @@
 
 #include "commands/commands.hpp"
 #include "interrupt.hpp"
+#include "launcher.hpp"
+#include "processes.hpp"
+#include "progress.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -11,9 +14,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <string>
+#include <thread>
 
 namespace {
 
@@ -27,6 +32,17 @@ std::string quoted(const std::string& argument) {
     return text + "'";
 }
 
+/// What goes wrong for one process often does for all: the first may say so, and end the others meanwhile.
+void wait_for_first(const llm::processes& world) {
+    if (!world.is_first()) std::this_thread::sleep_for(std::chrono::seconds(1));
+}
+
+/// Others may be waiting for this process.
+int end(const llm::processes& world, int code) {
+    if (!world.alone()) world.abort(code);
+    return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -35,36 +51,49 @@ int main(int argc, char** argv) {
     for (int i = 0; i < argc; ++i)
         command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
     llm::note_interrupts();
+    llm::processes world;
     try {
+        world.join();
+        llm::progress::on_terminal() = world.is_first() && llm::launcher_has_terminal();
         app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);
         app.require_subcommand(1);
         app.footer(
             "Exit codes: 0 done; 1 it could not be done, with a line that says why; 2 wrong command "
             "line; 130 interrupted.");
-        llm::commands::add_calibrate(app, command_line);
+        llm::commands::add_calibrate(app, command_line, world);
         llm::commands::add_compare(app, command_line);
-        llm::commands::add_compress(app, command_line);
+        llm::commands::add_compress(app, command_line, world);
         llm::commands::add_evaluate(app);
         llm::commands::add_generate(app);
         llm::commands::add_benchmark(app);
         llm::commands::add_inspect(app);
+        llm::commands::add_plan(app);
         llm::commands::add_report(app);
+        for (auto* command : app.get_subcommands({}))
+            if (!world.alone() && command->get_name() != "calibrate" && command->get_name() != "compress")
+                command->parse_complete_callback([command] {
+                    throw nsvd::error(command->get_name() + " runs in one process: start it without mpirun");
+                });
         app.parse(argc, argv);
         if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
             throw nsvd::error("standard output: cannot be written");
         return 0;
     } catch (const CLI::ParseError& e) {
+        // All of them read the same command line.
+        if (!world.is_first()) return e.get_exit_code() == 0 ? 0 : 2;
         return app.exit(e) == 0 ? 0 : 2;
     } catch (const llm::interrupted&) {
+        wait_for_first(world);
         fmt::print(stderr,
                    "nsvd-llm: interrupted; calibrate and compress go on when they are started again\n");
-        return 130;
+        return end(world, 130);
     } catch (const std::exception& e) {
         // Names in damaged files may have anything in them, and the error is one line all the same.
         std::string what = e.what();
         std::replace_if(
             what.begin(), what.end(), [](unsigned char c) { return c < ' '; }, ' ');
+        wait_for_first(world);
         fmt::print(stderr, "nsvd-llm: {}\n", what);
-        return 1;
+        return end(world, 1);
     }
 }

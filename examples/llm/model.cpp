@@ -135,19 +135,9 @@ std::size_t model::fusible(std::size_t i) const {
 }
 
 std::pair<Eigen::Index, Eigen::Index> model::layer_shape(std::size_t i) const {
-    const auto hidden = index(config_.hidden_size), intermediate = index(config_.intermediate_size);
-    const auto attention = index(config_.heads * config_.head_dim);
     const auto& own = place_of(i);
-    switch (own.input.kind) {
-        case site_kind::attention:
-            return {own.part == 0 ? attention : index(config_.key_value_heads * config_.head_dim), hidden};
-        case site_kind::attention_output:
-            return {hidden, attention};
-        case site_kind::feed_forward_output:
-            return {hidden, intermediate};
-        default:
-            return {intermediate, hidden};
-    }
+    const auto [rows, cols] = config_.layer_shape(own.input.kind, own.part);
+    return {index(rows), index(cols)};
 }
 
 const std::string& model::layer_role(std::size_t i) const {
@@ -165,14 +155,7 @@ std::string model::fused_name(std::size_t i) const {
 }
 
 std::size_t model::site_features(std::size_t i) const {
-    switch (block_sites_[i % block_sites_.size()].kind) {
-        case site_kind::attention_output:
-            return config_.heads * config_.head_dim;
-        case site_kind::feed_forward_output:
-            return config_.intermediate_size;
-        default:
-            return config_.hidden_size;
-    }
+    return config_.features(block_sites_[i % block_sites_.size()].kind);
 }
 
 model read_model(const std::filesystem::path& folder, residence layers) {

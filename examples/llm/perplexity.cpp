@@ -75,13 +75,16 @@ std::size_t evaluation_steps(const model& m, std::size_t tokens, std::size_t con
 }
 
 evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t context,
-                    const std::string& name, unsigned threads, progress& bar) {
-    const auto list = windows(tokens, context, name);
+                    const std::string& name, unsigned threads, progress& bar, const processes& world) {
+    const auto all = windows(tokens, context, name);
     evaluation result;
     result.tokens = tokens.size();
-    result.windows = list.size();
-    result.predictions = list.size() * (context - 1);
-    result.window_nll.resize(list.size());
+    result.windows = all.size();
+    result.predictions = all.size() * (context - 1);
+    std::vector<std::span<const token>> list;
+    for (std::size_t i = world.own(); i < all.size(); i += world.count())
+        list.push_back(all[i]);
+    std::vector<double> nll(list.size());
     const std::size_t group =
         std::max<std::size_t>(windows_at_once, threads == 0 ? default_threads() : threads);
     for (std::size_t first = 0; first < list.size(); first += group) {
@@ -100,13 +103,16 @@ evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t c
             });
         }
         parallel_for(stream.size(), threads, [&](std::size_t i) {
-            result.window_nll[first + i] =
-                mean_nll(m, list[first + i], m.finish(m.shape().blocks, stream.take(i)));
+            nll[first + i] = mean_nll(m, list[first + i], m.finish(m.shape().blocks, stream.take(i)));
             bar.step();
         });
     }
+    result.window_nll.resize(all.size());
+    for (std::size_t i = 0; i < list.size(); ++i)
+        result.window_nll[world.own() + i * world.count()] = nll[i];
+    world.sum(result.window_nll);
     result.nll = std::accumulate(result.window_nll.begin(), result.window_nll.end(), 0.0) /
-                 static_cast<double>(list.size());
+                 static_cast<double>(all.size());
     result.perplexity = std::exp(result.nll);
     return result;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model.hpp"
+#include "processes.hpp"
 #include "progress.hpp"
 
 #include <cstddef>
@@ -39,9 +40,11 @@ struct prediction_change {
 [[nodiscard]] std::size_t evaluation_steps(const model& m, std::size_t tokens, std::size_t context);
 
 /// Evaluates non-overlapping windows of `context` ≥ 2 tokens, a shorter tail dropped; `name` is the text's in
-/// errors. The result does not depend on `threads` (0: one a processor). A block that stays in a
-/// file is read once for several windows. Progress: `evaluation_steps`.
+/// errors. The result does not depend on `threads` (0: one a processor), nor on how many processes share the
+/// windows. A block that stays in a file is read once for several windows. Progress: `evaluation_steps`, of
+/// all processes.
 [[nodiscard]] evaluation evaluate(const model& m, std::span<const token> tokens, std::size_t context,
-                                  const std::string& name, unsigned threads, progress& bar);
+                                  const std::string& name, unsigned threads, progress& bar,
+                                  const processes& world = {});
 
 }  // namespace llm

@@ -22,11 +22,17 @@ namespace llm {
 class progress {
 public:
     progress() = default;
-    explicit progress(std::size_t total) : total_(isatty(STDERR_FILENO) ? total : 0) {}
+    explicit progress(std::size_t total) : total_(on_terminal() ? total : 0) {}
     progress(const progress&) = delete;
     progress& operator=(const progress&) = delete;
     ~progress() {
         if (shown_) fmt::print(stderr, "\r\033[K");
+    }
+
+    /// Whether bars are shown: at first where standard error is a terminal.
+    static bool& on_terminal() {
+        static bool shown = isatty(STDERR_FILENO) != 0;
+        return shown;
     }
 
     /// More steps than were known of.

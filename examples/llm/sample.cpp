@@ -47,10 +47,11 @@ std::vector<std::vector<token>> uniform_windows(const model& m, std::size_t coun
 
 std::vector<std::vector<token>> self_written_windows(const model& m, std::size_t count, std::size_t length,
                                                      double temperature, std::uint64_t seed, unsigned threads,
-                                                     progress& bar) {
+                                                     progress& bar, const processes& world) {
     constexpr std::size_t batch = 16;  // sequences that share the reading of the weights
     std::vector<std::vector<token>> windows(count);
     parallel_for((count + batch - 1) / batch, threads, [&](std::size_t job) {
+        if (!world.has_turn(job)) return;
         const auto first = job * batch;
         const auto sequences = std::min(batch, count - first);
         attention_memory memory(m.shape(), sequences, length);
@@ -71,6 +72,18 @@ std::vector<std::vector<token>> self_written_windows(const model& m, std::size_t
         for (std::size_t s = 0; s < sequences; ++s)
             bar.step();
     });
+    if (world.alone()) return windows;
+    // Numbers of tokens are exact in double.
+    std::vector<double> all(count * length, 0.0);
+    for (std::size_t i = 0; i < count; ++i)
+        std::copy(windows[i].begin(), windows[i].end(),
+                  all.begin() + static_cast<std::ptrdiff_t>(i * length));
+    world.sum(all);
+    for (std::size_t i = 0; i < count; ++i) {
+        windows[i].resize(length);
+        for (std::size_t t = 0; t < length; ++t)
+            windows[i][t] = static_cast<token>(all[i * length + t]);
+    }
     return windows;
 }
 

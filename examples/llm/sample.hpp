@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model.hpp"
+#include "processes.hpp"
 #include "progress.hpp"
 
 #include <cstddef>
@@ -23,10 +24,12 @@ namespace llm {
 
 /// `count` windows of `length` tokens that the model writes itself: the first token is drawn uniformly from
 /// the vocabulary, every other from softmax(logits / temperature) (self-calibration, 2410.17170). The result
-/// does not depend on `threads` (0: one a processor). One progress step a window.
+/// does not depend on `threads` (0: one a processor), nor on how many processes write it. One progress step
+/// a window that this one writes.
 [[nodiscard]] std::vector<std::vector<token>> self_written_windows(const model& m, std::size_t count,
                                                                    std::size_t length, double temperature,
                                                                    std::uint64_t seed, unsigned threads,
-                                                                   progress& bar);
+                                                                   progress& bar,
+                                                                   const processes& world = {});
 
 }  // namespace llm

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "save.hpp"
 
+#include "assignment.hpp"
 #include "files.hpp"
 #include "journal.hpp"
 #include "stored_layer.hpp"
@@ -27,14 +28,18 @@ using json = nlohmann::ordered_json;
 /// An empty folder in which the files of `target` are written; removed with what is left in it.
 class staging_folder {
 public:
-    explicit staging_folder(const fs::path& target)
-        : parent_(partial_folder(target)), path_(parent_ / staged_name) {
-        fs::remove_all(path_);
-        fs::create_directories(path_);
+    staging_folder(const fs::path& target, const processes& world)
+        : parent_(partial_folder(target)), path_(parent_ / staged_name), own_(world.is_first()) {
+        if (own_) {
+            fs::remove_all(path_);
+            fs::create_directories(path_);
+        }
+        world.wait();
     }
     staging_folder(const staging_folder&) = delete;
     staging_folder& operator=(const staging_folder&) = delete;
     ~staging_folder() {
+        if (!own_) return;
         std::error_code ignored;
         fs::remove_all(path_, ignored);
         fs::remove(parent_, ignored);  // unless a journal lies there as well
@@ -65,6 +70,7 @@ public:
 private:
     static constexpr const char* staged_name = "files";
     fs::path parent_, path_;
+    bool own_;
 };
 
 /// Absolute, without the trailing slash that would leave an empty file name.
@@ -153,13 +159,22 @@ private:
 };
 
 /// Writes the files of the weights, as many and under the names that the model has.
-void write_weights(const model& m, const fs::path& folder, progress& bar) {
+void write_weights(const model& m, const fs::path& folder, progress& bar, const processes& world) {
     const written_tensors result(m);
     std::map<std::string, std::string> places;
     std::size_t total = 0;
-    for (const auto& file : m.weights().files())
+    const auto& files = m.weights().files();
+    // The largest first, to whoever has written least.
+    std::vector<double> sizes;
+    for (const auto& file : files)
+        sizes.push_back(static_cast<double>(fs::file_size(file.path())));
+    const auto writers = assign(sizes, world.count());
+    for (std::size_t f = 0; f < files.size(); ++f) {
+        const auto& file = files[f];
+        const bool mine = writers[f] == static_cast<int>(world.own());
+        // The first process makes the index.
+        if (!mine && !(world.is_first() && m.weights().has_index())) continue;
         bar.expect(file.tensors().size());
-    for (const auto& file : m.weights().files()) {
         const auto name = file.path().filename();
         // Made twice, for the header and for the data: all of them need not be in memory.
         std::vector<safetensors::entry> entries;
@@ -169,6 +184,7 @@ void write_weights(const model& m, const fs::path& folder, progress& bar) {
                 places[tensor.name] = name.string();
                 total += tensor.bytes.size();
             }
+        if (!mine) continue;
         safetensors::writer out(folder / name, entries, file.metadata());
         for (const auto& source : file.tensors()) {
             for (const auto& tensor : result.in_place_of(source))
@@ -177,7 +193,7 @@ void write_weights(const model& m, const fs::path& folder, progress& bar) {
         }
         out.commit();
     }
-    if (!m.weights().has_index()) return;
+    if (!m.weights().has_index() || !world.is_first()) return;
     json index = read_json(m.folder() / index_name);
     auto& metadata = index["metadata"];
     if (!metadata.is_object()) metadata = json::object();
@@ -194,8 +210,12 @@ std::string torch_name(safetensors::dtype type) {
 }
 
 void save(const model& m, const fs::path& output, const json& about,
-          const std::map<std::string, std::string>& more, progress& bar) {
-    const staging_folder staging(output);
+          const std::map<std::string, std::string>& more, progress& bar, const processes& world) {
+    const staging_folder staging(output, world);
+    if (!world.is_first()) {
+        write_weights(m, staging.path(), bar, world);
+        return world.wait();
+    }
     auto config = read_json(m.folder() / "config.json");
     if (m.stored_as()) config["torch_dtype"] = torch_name(*m.stored_as());
     config["nsvd"] = about;
@@ -205,10 +225,11 @@ void save(const model& m, const fs::path& output, const json& about,
             !weight_endings.contains(name.extension().string()))
             fs::copy_file(entry, staging.path() / name);
     }
-    write_weights(m, staging.path(), bar);
+    write_weights(m, staging.path(), bar, world);
     write_file(staging.path() / "config.json", config.dump(2) + "\n");
     for (const auto& [name, text] : more)
         write_file(staging.path() / name, text);
+    world.wait();
     staging.move_into(output, more);
 }
 
@@ -223,12 +244,12 @@ void check_output(const model& m, const fs::path& output, bool force) {
 }
 
 void save_model(const model& m, const fs::path& output, const nlohmann::ordered_json& about, bool force,
-                const std::map<std::string, std::string>& more, progress* bar) {
+                const std::map<std::string, std::string>& more, progress* bar, const processes& world) {
     check_output(m, output, force);
     check_layers(m);
     progress silent;
     try {
-        save(m, normal(output), about, more, bar != nullptr ? *bar : silent);
+        save(m, normal(output), about, more, bar != nullptr ? *bar : silent, world);
     } catch (const fs::filesystem_error& e) {
         throw nsvd::error(fmt::format("{}: cannot be written: {}", output.string(), e.code().message()));
     }

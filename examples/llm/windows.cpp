@@ -15,6 +15,15 @@ void weighted_windows::add(std::vector<std::vector<token>> more, double weight) 
     }
 }
 
+weighted_windows weighted_windows::share(std::size_t own, std::size_t processes) const {
+    weighted_windows mine;
+    for (std::size_t i = own; i < windows.size(); i += processes) {
+        mine.windows.push_back(windows[i]);
+        mine.weights.push_back(weights[i]);
+    }
+    return mine;
+}
+
 double weighted_windows::weight() const {
     double sum = 0;
     for (std::size_t i = 0; i < windows.size(); ++i)

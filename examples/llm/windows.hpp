@@ -26,6 +26,8 @@ struct weighted_windows {
 
     /// More windows, whose tokens count `weight` all together.
     void add(std::vector<std::vector<token>> more, double weight);
+    /// Those that fall to number `own` of so many processes, in turn.
+    [[nodiscard]] weighted_windows share(std::size_t own, std::size_t processes) const;
     /// The weight of all tokens.
     [[nodiscard]] double weight() const;
     /// At most `count` windows, spread evenly over the weight.

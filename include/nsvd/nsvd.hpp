@@ -28,6 +28,7 @@
 #include "rank/policy.hpp"
 #include "rank/tolerance.hpp"
 #include "similarity.hpp"
+#include "solver/cost.hpp"
 #include "spiking.hpp"
 #include "storage.hpp"
 #include "svd.hpp"

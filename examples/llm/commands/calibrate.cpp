@@ -2,6 +2,7 @@
 // Statistics of a text, or several files of them in one.
 #include "../calibrate.hpp"
 
+#include "../assignment.hpp"
 #include "../calibration_set.hpp"
 #include "../compare.hpp"
 #include "../files.hpp"
@@ -59,7 +60,8 @@ void show(const calibrate_arguments& a, const output& json_out) {
                    result.at("inputs").get<std::size_t>(), result.at("tokens").get<std::int64_t>());
 }
 
-void merge(const calibrate_arguments& a) {
+void merge(const calibrate_arguments& a, const processes& world) {
+    if (!world.alone()) throw nsvd::error("--merge runs in one process: start it without mpirun");
     if (!a.model.model.empty() || !a.calibration.empty())
         throw nsvd::error("--merge adds files of statistics: no --model and no --calibration with it");
     const output json_out(a.model.json);
@@ -102,10 +104,11 @@ void merge(const calibrate_arguments& a) {
     show(a, json_out);
 }
 
-void gather(const calibrate_arguments& a) {
+void gather(calibrate_arguments a, const processes& world) {
+    a.model.threads = world.threads(a.model.threads);
     if (a.model.model.empty() || a.calibration.empty())
         throw nsvd::error("want --model and --calibration, or files to add with --merge");
-    const output json_out(a.model.json);
+    const output json_out(world.is_first() ? a.model.json : fs::path());
     // A block is read once for all windows, but text of the model's own wants all of them for each token.
     const auto model = read_model(a.model.model, a.own_text ? residence::in_memory : residence::in_file);
     const auto text = read_tokens(a.calibration, model.folder(), model.shape().vocab_size);
@@ -115,24 +118,39 @@ void gather(const calibrate_arguments& a) {
         {"nsvd", NSVD_VERSION},      {"model", identity_of(model)}, {"calibration", identity_of(text)},
         {"context", sample.context}, {"windows", sample.windows},   {"seed", sample.seed},
         {"own_text", a.own_text},    {"central", a.central}};
-    if (is_complete(a, job)) return show(a, json_out);
+    if (world.any(world.is_first() && is_complete(a, job))) {
+        if (world.is_first()) show(a, json_out);
+        return;
+    }
     check_target(a);
-    journal kept(a.output, job, a.restart);
+    journal kept(a.output, job, a.restart, world);
     std::vector<linear> layers;
     for (std::size_t i = 0; i < model.layers(); ++i)
         layers.push_back(model.layer(i));
     std::vector<std::string> prefixes;
+    std::vector<double> sizes;
     for (std::size_t block = 0; block < model.shape().blocks; ++block)
-        for (const auto& where : model.block_sites())
+        for (const auto& where : model.block_sites()) {
             prefixes.push_back(site_prefix(model, block, where));
+            const auto n = static_cast<double>(model.site_features(sizes.size()));
+            sizes.push_back(n * n);
+        }
+    const auto owners = assign(sizes, world.count());
     {
         progress bar(1);
         bar.label("calibration");
-        if (a.own_text) add_own_text(windows, model, a.seed, a.model.threads, kept, bar);
+        if (a.own_text) add_own_text(windows, model, a.seed, a.model.threads, kept, bar, world);
+        const auto share = windows.share(world.own(), world.count());
+        const auto name = world.alone() ? "text" : fmt::format("text-{}-of-{}", world.own(), world.count());
         input_statistics statistics(
-            std::make_unique<statistics_of_text>(model, layers, windows,
-                                                 a.central ? nsvd::moments::central : nsvd::moments::raw,
-                                                 kept, "text", a.model.threads, bar),
+            std::make_unique<distributed_statistics>(
+                std::make_unique<statistics_of_text>(model, layers, share,
+                                                     a.central ? nsvd::moments::central : nsvd::moments::raw,
+                                                     kept, name, a.model.threads, bar),
+                distributed_statistics::parts::shares, model, world,
+                [&](std::size_t block, const site& where) {
+                    return std::vector<int>{owners[model.site_index(block, where)]};
+                }),
             input_statistics::memory::one_block);
         write_calibration_set(
             a.output, prefixes,
@@ -147,15 +165,15 @@ void gather(const calibrate_arguments& a) {
              {"context", std::to_string(sample.context)},
              {"windows", std::to_string(windows.windows.size())},
              {"seed", std::to_string(sample.seed)}},
-            kept);
+            kept, world, owners);
     }
     kept.finish();
-    show(a, json_out);
+    if (world.is_first()) show(a, json_out);
 }
 
 }  // namespace
 
-void add_calibrate(CLI::App& app, const std::string& command_line) {
+void add_calibrate(CLI::App& app, const std::string& command_line, const processes& world) {
     const auto a = std::make_shared<calibrate_arguments>();
     a->command_line = command_line;
     auto* calibrate = app.add_subcommand("calibrate", "save statistics of a text, for compress --statistics");
@@ -170,10 +188,11 @@ void add_calibrate(CLI::App& app, const std::string& command_line) {
                         "discard what an interrupted run has left in OUTPUT.partial");
     calibrate->footer(
         "What is finished lies in OUTPUT.partial: a run that was interrupted goes on when it is started "
-        "again.\n\nExamples: nsvd-llm calibrate --model DIR --calibration calibration.txt --output "
+        "again. Under mpirun -np N, N processes share the text.\n\nExamples: nsvd-llm calibrate --model DIR "
+        "--calibration calibration.txt --output "
         "news.safetensors\n          nsvd-llm calibrate --merge news.safetensors code.safetensors --output "
         "both.safetensors");
-    calibrate->callback([a] { a->merge.empty() ? gather(*a) : merge(*a); });
+    calibrate->callback([a, &world] { a->merge.empty() ? gather(*a, world) : merge(*a, world); });
 }
 
 }  // namespace llm::commands

@@ -94,12 +94,12 @@ struct measured_text {
 };
 
 json evaluate_texts(const std::vector<measured_text>& texts, const compress_arguments& a, const model& m,
-                    std::size_t context, progress& bar) {
+                    std::size_t context, progress& bar, const processes& world) {
     auto results = json::array();
     for (const auto& [name, file, tokens] : texts) {
         bar.label(name);
-        bar.expect(evaluation_steps(m, tokens.size(), context));
-        const auto result = evaluate(m, tokens, context, file, a.model.threads, bar);
+        bar.expect(evaluation_steps(m, tokens.size(), context) / world.count());
+        const auto result = evaluate(m, tokens, context, file, a.model.threads, bar, world);
         results.push_back({{"nll", result.nll}, {"perplexity", result.perplexity}});
     }
     return results;
@@ -107,18 +107,20 @@ json evaluate_texts(const std::vector<measured_text>& texts, const compress_argu
 
 /// What the texts are before anything is compressed; kept, as long as they stay the same.
 json evaluate_dense(const std::vector<measured_text>& texts, const compress_arguments& a, const model& m,
-                    std::size_t context, const journal& kept, progress& bar) {
+                    std::size_t context, const journal& kept, progress& bar, const processes& world) {
     json tokens = json::array();
     for (const auto& text : texts)
         tokens.push_back(identity_of(text.tokens));
-    if (const auto before = kept.find(texts_entry); before && before->at("tokens") == tokens)
-        return before->at("results");
-    auto results = evaluate_texts(texts, a, m, context, bar);
-    if (!texts.empty()) kept.keep(texts_entry, {{"tokens", tokens}, {"results", results}});
+    const auto before = kept.find(texts_entry);
+    if (!world.any(!before || before->at("tokens") != tokens)) return before->at("results");
+    auto results = evaluate_texts(texts, a, m, context, bar, world);
+    if (!texts.empty() && world.is_first())
+        kept.keep(texts_entry, {{"tokens", tokens}, {"results", results}});
     return results;
 }
 
-void run(const compress_arguments& a) {
+void run(compress_arguments a, const processes& world) {
+    a.model.threads = world.threads(a.model.threads);
     check_compression(a.compression);
     std::vector<recipe> recipes{a.recipe.find(a.method)};
     a.recipe.tune_all(recipes);
@@ -126,7 +128,7 @@ void run(const compress_arguments& a) {
     recipe.compression = a.compression;
     if (a.recipe.calibration.empty() && a.statistics.empty())
         throw nsvd::error("no calibration: give a text with --calibration, or statistics with --statistics");
-    const output json_out(a.model.json);
+    const output json_out(world.is_first() ? a.model.json : fs::path());
     auto model = read_model(a.model.model, residence_of(a.low_memory));
     require_dense(model);
     if (!a.dtype.empty()) model.store_as(find_dtype(a.dtype));
@@ -142,16 +144,18 @@ void run(const compress_arguments& a) {
         .use = a.use == "stages" ? statistics_use::stages : statistics_use::pooled,
         .kept = nullptr,
         .low_memory = a.low_memory,
+        .world = &world,
     };
     const auto sample = input.sample;
     const auto job = job_of(a, recipe, model, input);
-    if (!a.restart && is_complete(job, a.output)) {
+    if (world.any(world.is_first() && !a.restart && is_complete(job, a.output))) {
+        if (!world.is_first()) return;
         if (fs::exists(partial_folder(a.output))) journal(a.output, job, false).finish();
         show(json_out, read_json(a.output / "report.json"));
         return;
     }
     check_output(model, a.output, a.force);
-    journal kept(a.output, job, a.restart);
+    journal kept(a.output, job, a.restart, world);
     input.kept = &kept;
     const auto start = std::chrono::steady_clock::now();
     std::vector<layer_result> layers;
@@ -161,12 +165,12 @@ void run(const compress_arguments& a) {
         measured.push_back({name, path.string(), tokens_of(model, path)});
     json dense_texts, texts;
     {
-        progress bar(model.layers());
-        dense_texts = evaluate_dense(measured, a, model, sample.context, kept, bar);
+        progress bar(model.layers() / world.count());
+        dense_texts = evaluate_dense(measured, a, model, sample.context, kept, bar, world);
         compressor compress(model, std::move(input), bar);
         calibration_tokens = compress.calibration_tokens();
         layers = compress.run(recipe);
-        texts = evaluate_texts(measured, a, model, sample.context, bar);
+        texts = evaluate_texts(measured, a, model, sample.context, bar, world);
     }
     json about{{"version", NSVD_VERSION},   {"method", recipe.name},       {"compression", a.compression},
                {"share", a.recipe.share},   {"epsilon", a.recipe.epsilon}, {"seed", sample.seed},
@@ -195,6 +199,7 @@ void run(const compress_arguments& a) {
         .options = about,
         .job = job,
         .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+        .mpi_ranks = static_cast<std::int64_t>(world.count()),
         .layers = layers,
     };
     for (const auto* key : {"version", "method", "compression", "calibration", "rank"})
@@ -219,16 +224,16 @@ void run(const compress_arguments& a) {
         progress bar(1);
         bar.label("writing the model");
         save_model(model, a.output, about, a.force,
-                   {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}},
-                   &bar);
+                   {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}}, &bar,
+                   world);
     }
     kept.finish();
-    show(json_out, json_report);
+    if (world.is_first()) show(json_out, json_report);
 }
 
 }  // namespace
 
-void add_compress(CLI::App& app, const std::string& command_line) {
+void add_compress(CLI::App& app, const std::string& command_line, const processes& world) {
     const auto a = std::make_shared<compress_arguments>();
     a->command_line = command_line;
     auto* compress = app.add_subcommand("compress", "write a compressed model folder");
@@ -257,10 +262,10 @@ void add_compress(CLI::App& app, const std::string& command_line) {
                        "discard what an interrupted run has left in OUTPUT.partial, and a result");
     compress->footer(about_best() +
                      "What is finished lies in OUTPUT.partial: a run that was interrupted goes on when it is "
-                     "started again.\n\n"
+                     "started again. Under mpirun -np N, N processes share the work.\n\n"
                      "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
                      "--method best --output DIR-30");
-    compress->callback([a] { run(*a); });
+    compress->callback([a, &world] { run(*a, world); });
 }
 
 }  // namespace llm::commands

@@ -44,6 +44,9 @@ struct solver_choice {
     index dimension = 0;  ///< and the dimension at which convergence is looked at first
     /// The trace is estimated: exactly it would cost as much as all else.
     bool estimate_trace = false;
+    /// Flops of matrix products that would take as long as all of it, in single precision (twice as many
+    /// where the route is in double).
+    double flops = 0.0;
 };
 
 /// Up to this smaller side everything is done in double: it costs little there, and every singular value is
@@ -61,8 +64,6 @@ inline constexpr index double_up_to = 512;
 [[nodiscard]] inline solver_choice choose_solver(const solver_question& q) {
     const index side = std::min(q.rows, q.cols);
     solver_choice choice;
-    if (side <= double_up_to) return choice;
-
     const auto m = static_cast<double>(q.rows);
     const auto n = static_cast<double>(q.cols);
     const auto s = static_cast<double>(side);
@@ -71,21 +72,25 @@ inline constexpr index double_up_to = 512;
 #else
     constexpr double eigen_weight = 40.0;
 #endif
-    choice.right = q.rows > q.cols;
+    const bool right = q.rows > q.cols;
     // Forming the Gram matrix of the smaller side, and coming back from it.
     const double inner = q.inner ? 1.0 : 0.0;
     const double factored = n * n * n / 3.0;
     const double form =
-        choice.right
-            ? (q.taken_since ? static_cast<double>(*q.taken_since) : m) * n * n +
-                  inner * (n * n * n + factored)
-            : m * m * n + inner * (m * n * n + (worth_factoring(q.rows, q.cols) ? factored : m * m * n));
+        right ? (q.taken_since ? static_cast<double>(*q.taken_since) : m) * n * n +
+                    inner * (n * n * n + factored)
+              : m * m * n + inner * (m * n * n + (worth_factoring(q.rows, q.cols) ? factored : m * m * n));
+    const auto k = static_cast<double>(q.rank.value_or(side));
+    const double back = right ? 2.0 * m * n * k + 2.0 * m * k * k + inner * n * n * k : 0.0;
+    double& least = choice.flops;
+    least = form + back + eigen_weight * s * s * s + 2.0 * s * s * k;
+    if (side <= double_up_to) {
+        least *= 2.0;
+        return choice;
+    }
+    choice.right = right;
     choice.route = route::gram_direct;
     if (!q.rank) return choice;
-
-    const auto k = static_cast<double>(*q.rank);
-    const double back = choice.right ? 2.0 * m * n * k + 2.0 * m * k * k + inner * n * n * k : 0.0;
-    double least = form + back + eigen_weight * s * s * s + 2.0 * s * s * k;
 
     // The dimension in which a Krylov space holds what is asked for where the spectrum is flat around the
     // cut: measured. Where it falls less will do; a look is cheap as long as the dimension is far below the
