@@ -35,9 +35,14 @@ inline void note_interrupts() {
     std::signal(SIGTERM, note);
 }
 
+/// Whether a signal has been noted.
+[[nodiscard]] inline bool is_interrupted() {
+    return detail::interrupted_at != 0;
+}
+
 /// Throws `interrupted` once a signal has been noted.
 inline void check_interrupt() {
-    if (detail::interrupted_at != 0) throw interrupted();
+    if (is_interrupted()) throw interrupted();
 }
 
 }  // namespace llm

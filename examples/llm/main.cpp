@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <thread>
@@ -32,9 +33,13 @@ std::string quoted(const std::string& argument) {
     return text + "'";
 }
 
-/// What goes wrong for one process often does for all: the first may say so, and end the others meanwhile.
-void wait_for_first(const llm::processes& world) {
-    if (!world.is_first()) std::this_thread::sleep_for(std::chrono::seconds(1));
+/// What goes wrong for one process often does for all: the first says so, and has the others ended meanwhile.
+void wait_for_first(const llm::processes& world, int code) {
+    if (world.is_first()) return;
+    for (int i = 0; i < 30; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        if (llm::is_interrupted()) std::_Exit(code);
+    }
 }
 
 /// Others may be waiting for this process.
@@ -83,7 +88,7 @@ int main(int argc, char** argv) {
         if (!world.is_first()) return e.get_exit_code() == 0 ? 0 : 2;
         return app.exit(e) == 0 ? 0 : 2;
     } catch (const llm::interrupted&) {
-        wait_for_first(world);
+        wait_for_first(world, 130);
         fmt::print(stderr,
                    "nsvd-llm: interrupted; calibrate and compress go on when they are started again\n");
         return end(world, 130);
@@ -92,7 +97,7 @@ int main(int argc, char** argv) {
         std::string what = e.what();
         std::replace_if(
             what.begin(), what.end(), [](unsigned char c) { return c < ' '; }, ' ');
-        wait_for_first(world);
+        wait_for_first(world, 1);
         fmt::print(stderr, "nsvd-llm: {}\n", what);
         return end(world, 1);
     }
