@@ -293,7 +293,7 @@ template <class Real>
 [[gnu::noinline]] void householder_orthonormalize(dense_matrix<Real>& a) {
     if (a.cols() == 0) return;
 #if defined(NSVD_USE_LAPACK)
-    lapack::thin_q<Real>(a);  // can't fail numerically: info is only about arguments
+    lapack::thin_q<Real>(a);
 #else
     // In double: one to compile, and where this is called little else helps.
     dense_matrix<double> reflectors = converted<double, Real>(a);
@@ -314,7 +314,7 @@ template <class Real>
     std::vector<index> order(static_cast<std::size_t>(a.cols()));
 #if defined(NSVD_USE_LAPACK)
     std::vector<lapack_int> pivots;
-    lapack::geqp3(a, pivots);  // can't fail numerically: info is only about arguments
+    lapack::geqp3(a, pivots);
     std::transform(pivots.begin(), pivots.end(), order.begin(), [](lapack_int p) { return index{p} - 1; });
 #else
     const Eigen::ColPivHouseholderQR<dense_matrix<Real>> qr(a);
