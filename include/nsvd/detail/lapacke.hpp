@@ -130,9 +130,10 @@ void geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
         "dgeqp3");
 }
 
-/// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
+/// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR; the
+/// diagonal of R goes to `diagonal`.
 template <class Real>
-void thin_q(dense_matrix<Real>& a) {
+void thin_q(dense_matrix<Real>& a, vector<Real>& diagonal) {
     const std::int64_t m = a.rows();
     const std::int64_t k = a.cols();
     const std::int64_t lwork = block * k;
@@ -142,6 +143,9 @@ void thin_q(dense_matrix<Real>& a) {
                      LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
                      size(lwork, "workspace of geqrf")),
                  routine<Real>("sgeqrf", "dgeqrf"));
+    diagonal.resize(k);
+    for (std::int64_t j = 0; j < k; ++j)
+        diagonal(j) = a(j, j);
     require_done(routine<Real>(LAPACKE_sorgqr_work, LAPACKE_dorgqr_work)(
                      LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(), work.data(),
                      size(lwork, "workspace of orgqr")),
