@@ -4,6 +4,8 @@
 #include <nsvd/ext/calibration_file.hpp>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -236,7 +238,8 @@ TEST_CASE("any flipped bit of a calibration is found, or changes nothing", "[cal
     for (const auto& before : {example(), example_of_pairs()}) {
         nsvd::save_calibration(file, before);
         const std::string whole = read(file);
-        const std::size_t data = whole.rfind('}') + 1;  // or spaces before it
+        std::uint64_t header = 0;
+        std::memcpy(&header, whole.data(), sizeof header);
         int harmless = 0;
         int silent = 0;
         int nameless = 0;
@@ -247,8 +250,7 @@ TEST_CASE("any flipped bit of a calibration is found, or changes nothing", "[cal
                 write(file, damaged);
                 try {
                     const auto after = nsvd::load_calibration<float>(file);
-                    const bool is_padding = i >= data && whole[i] == ' ' && damaged[i] != ' ';
-                    if (!same(after, before) || (i >= data && !is_padding)) ++silent;
+                    if (!same(after, before) || i >= 8 + header) ++silent;
                     ++harmless;
                 } catch (const nsvd::error& e) {
                     if (std::string(e.what()).find(file.string()) == std::string::npos) ++nameless;
