@@ -318,13 +318,17 @@ template <class Real>
 /// order of the pivots, which is returned. 4mk² flops at most, half of them bound by memory.
 template <class Real>
 [[nodiscard]] std::vector<index> column_pivoted_r(dense_matrix<Real>& a) {
+#if !defined(NSVD_USE_LAPACK)
+    using qr_type = Eigen::ColPivHouseholderQR<dense_matrix<Real>>;
+    (void)narrow<typename qr_type::PermutationType::StorageIndex>(a.cols(), "a matrix dimension", "Eigen");
+#endif
     std::vector<index> order(static_cast<std::size_t>(a.cols()));
 #if defined(NSVD_USE_LAPACK)
     std::vector<lapack_int> pivots;
     lapack::geqp3(a, pivots);
     std::transform(pivots.begin(), pivots.end(), order.begin(), [](lapack_int p) { return index{p} - 1; });
 #else
-    const Eigen::ColPivHouseholderQR<dense_matrix<Real>> qr(a);
+    const qr_type qr(a);
     a = qr.matrixQR();
     const auto& pivots = qr.colsPermutation().indices();
     std::copy(pivots.begin(), pivots.end(), order.begin());
