@@ -55,6 +55,12 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
     if (block == nullptr) throw std::bad_alloc();
     return block;
 }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    return std::malloc(size == 0 ? 1 : size);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+    return std::malloc(size == 0 ? 1 : size);
+}
 void* operator new[](std::size_t size) {
     return operator new(size);
 }
