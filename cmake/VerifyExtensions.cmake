@@ -1,10 +1,11 @@
 # The extensions among the header verification (CMAKE_VERIFY_INTERFACE_HEADER_SETS): those whose library is found, each
 # in a target that has the library's include folder. A line a header: its name, what it includes of the library (or
-# "-"), and folders below the include path in which that lies.
+# "-"; several with commas), and folders below the include path in which that lies.
 set(nsvd_extension_needs
     "armadillo     armadillo"
     "atomic_file   -"
-    "calibration_file nlohmann/json.hpp"
+    "calibration_file nlohmann/json.hpp,xxhash.h"
+    "checksum      nlohmann/json.hpp,xxhash.h"
     "fmt           fmt/format.h"
     "gsl           gsl/gsl_matrix.h"
     "mdspan        -"
@@ -25,19 +26,26 @@ foreach(header IN LISTS nsvd_extensions)
         message(FATAL_ERROR "${header}: cmake/VerifyExtensions.cmake does not say what it needs")
     endif()
     string(REGEX REPLACE " +" ";" needs "${needs}")
-    list(POP_FRONT needs name library)
-    set(folder)
-    if(NOT library STREQUAL "-")
-        find_path(NSVD_VERIFY_${name} "${library}" PATH_SUFFIXES ${needs})
-        mark_as_advanced(NSVD_VERIFY_${name})
-        set(folder ${NSVD_VERIFY_${name}})
-        if(NOT folder)
-            message(STATUS "Not verified, without ${library}: ${header}")
-            continue()
+    list(POP_FRONT needs name libraries)
+    string(REPLACE "," ";" libraries "${libraries}")
+    list(REMOVE_ITEM libraries "-")
+    set(folders)
+    set(missing)
+    foreach(library IN LISTS libraries)
+        string(MAKE_C_IDENTIFIER "NSVD_VERIFY_${name}_${library}" folder)
+        find_path(${folder} "${library}" PATH_SUFFIXES ${needs})
+        mark_as_advanced(${folder})
+        list(APPEND folders ${${folder}})
+        if(NOT ${folder})
+            set(missing "${library}")
         endif()
+    endforeach()
+    if(missing)
+        message(STATUS "Not verified, without ${missing}: ${header}")
+        continue()
     endif()
     add_library(nsvd_${name} INTERFACE)
     target_sources(nsvd_${name} INTERFACE FILE_SET HEADERS BASE_DIRS include FILES ${header})
-    target_include_directories(nsvd_${name} SYSTEM INTERFACE ${folder})
+    target_include_directories(nsvd_${name} SYSTEM INTERFACE ${folders})
     target_link_libraries(nsvd_${name} INTERFACE nsvd)
 endforeach()

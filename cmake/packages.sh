@@ -12,10 +12,10 @@ need_packages() {
         fi
         cat <<'TEXT'
 Wanted: a C++20 compiler (gcc 12, clang 14 or newer), CMake 3.23 or newer, Ninja, Eigen 3.4 or newer, OpenBLAS with
-CBLAS, LAPACKE, nlohmann-json 3.11, CLI11 2.1, fmt 9 and, for the tests, Catch2 2.13 or 3.
-  Fedora:   dnf install gcc-c++ cmake ninja-build eigen3-devel openblas-devel lapack-devel json-devel cli11-devel fmt-devel catch-devel
-  Arch:     pacman -S gcc cmake ninja eigen openblas lapacke nlohmann-json cli11 fmt catch2
-  Homebrew: brew install cmake ninja eigen openblas lapack nlohmann-json cli11 fmt catch2
+CBLAS, LAPACKE, nlohmann-json 3.11, CLI11 2.1, fmt 9, xxHash 0.8 and, for the tests, Catch2 2.13 or 3.
+  Fedora:   dnf install gcc-c++ cmake ninja-build eigen3-devel openblas-devel lapack-devel json-devel cli11-devel fmt-devel xxhash-devel catch-devel
+  Arch:     pacman -S gcc cmake ninja eigen openblas lapacke nlohmann-json cli11 fmt xxhash catch2
+  Homebrew: brew install cmake ninja eigen openblas lapack nlohmann-json cli11 fmt xxhash catch2
 TEXT
         command -v cmake >/dev/null 2>&1 && command -v c++ >/dev/null 2>&1
         return
@@ -42,5 +42,5 @@ TEXT
 }
 
 build_packages=(g++ cmake ninja-build libeigen3-dev libopenblas-dev liblapacke-dev nlohmann-json3-dev libcli11-dev
-    libfmt-dev)
+    libfmt-dev libxxhash-dev)
 test_packages=(catch2 pkg-config doxygen libopenmpi-dev openmpi-bin)

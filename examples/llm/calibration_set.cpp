@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char *format = "nsvd.calibrations", *version = "1";
+constexpr const char *format = "nsvd.calibrations", *version = "2";
 constexpr const char* job_key = "job";
 
 }  // namespace
@@ -31,7 +31,8 @@ calibration_set::calibration_set(fs::path path) : file_(std::move(path)) {
         const auto found = metadata().find(key);
         return found != metadata().end() && found->second == value;
     };
-    if (!is("format", format) || !is("version", version))
+    // Version 1 had no checksums.
+    if (!is("format", format) || !(is("version", version) || is("version", "1")))
         throw nsvd::error(file_.path().string() +
                           ": no statistics of a model: make them with nsvd-llm calibrate");
     bool raw = false;
@@ -140,7 +141,7 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
-        parts.emplace_back(part(i));
+        nsvd::check_calibration(parts.emplace_back(part(i)), prefixes[i]);
         for (const auto& name : parts.back().tensors()) {
             const auto& view = parts.back().at(name);
             tensors.push_back({name, view.dtype, view.shape, view.bytes});

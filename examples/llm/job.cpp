@@ -2,27 +2,13 @@
 #include "job.hpp"
 
 #include <nsvd/error.hpp>
+#include <nsvd/ext/checksum.hpp>
 
 #include <fmt/format.h>
 
-#include <cstdint>
 #include <system_error>
 
 namespace llm {
-
-namespace {
-
-/// FNV-1a, byte by byte.
-class checksum {
-public:
-    void add(std::uint8_t byte) { hash_ = (hash_ ^ byte) * 0x100000001b3U; }
-    [[nodiscard]] std::string text() const { return fmt::format("{:016x}", hash_); }
-
-private:
-    std::uint64_t hash_ = 0xcbf29ce484222325U;
-};
-
-}  // namespace
 
 nlohmann::ordered_json identity_of(const std::filesystem::path& file) {
     std::error_code failure;
@@ -42,18 +28,15 @@ nlohmann::ordered_json identity_of(const model& m) {
 }
 
 std::string digest_of(const nlohmann::ordered_json& job) {
-    checksum sum;
-    for (const char c : nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
-        sum.add(static_cast<std::uint8_t>(c));
+    nsvd::checksum sum;
+    sum.add(nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return sum.text();
 }
 
 nlohmann::ordered_json identity_of(std::span<const token> tokens) {
-    checksum sum;
-    for (const auto id : tokens)
-        for (int shift = 0; shift < 32; shift += 8)
-            sum.add(static_cast<std::uint8_t>(id >> shift & 0xffU));
-    return {{"tokens", tokens.size()}, {"fnv1a", sum.text()}};
+    nsvd::checksum sum;
+    sum.add(std::as_bytes(tokens));
+    return {{"tokens", tokens.size()}, {"xxh3", sum.text()}};
 }
 
 }  // namespace llm

@@ -20,10 +20,10 @@ namespace llm {
 /// The folder, its config.json and the files of its weights.
 [[nodiscard]] nlohmann::ordered_json identity_of(const model& m);
 
-/// A checksum (FNV-1a of 64 bits, 16 hexadecimal digits) of a job, whatever the order of its keys.
+/// A checksum (XXH3 of 64 bits, 16 hexadecimal digits) of a job, whatever the order of its keys.
 [[nodiscard]] std::string digest_of(const nlohmann::ordered_json& job);
 
-/// How many tokens there are, and a checksum (FNV-1a of 64 bits) of them.
+/// How many tokens there are, and a checksum (XXH3 of 64 bits) of them.
 [[nodiscard]] nlohmann::ordered_json identity_of(std::span<const token> tokens);
 
 }  // namespace llm

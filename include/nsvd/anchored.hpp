@@ -114,12 +114,16 @@ template <matrix W, real_scalar Scalar>
 /// is numerically singular, it is the correction of least norm. Without pairs, A = B. In double; 4mn² + n³/3
 /// flops, 9n³ more for a singular matrix. Throws `nsvd::error` if W is empty or not finite, the calibration
 /// has other features than W has columns, no tokens, not the moments that are asked for, or neither pairs nor
-/// an `output_error`, that has another shape than W or is not finite, or epsilon is not finite and ≥ 0.
+/// an `output_error`, that has another shape than W or is not finite, epsilon is not finite and ≥ 0, or no
+/// eigensolver converged (`anchored` has a status for that).
 template <matrix W, real_scalar Scalar>
 [[nodiscard]] Eigen::MatrixXd anchored_target(const W& w, const calibration<Scalar>& calib,
                                               const anchored_options& options = {}) {
     Eigen::MatrixXd storage;
-    return detail::anchor(w, calib, options, storage, "anchored_target").target;
+    detail::anchored_problem problem = detail::anchor(w, calib, options, storage, "anchored_target");
+    if (problem.status == status::not_converged)
+        throw error("anchored_target: no eigensolver converged for B Bᵀ");
+    return std::move(problem.target);
 }
 
 /// Anchored regression (AA-SVD, 2604.02119): for a layer behind layers that are compressed already, the

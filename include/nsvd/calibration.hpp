@@ -96,8 +96,10 @@ public:
     explicit calibration(calibration_state state);
 
     /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops. Of a matrix in memory no more than blocks
-    /// of 512 columns are copied. Throws `nsvd::error`, leaving the statistics as they were, if the rows are
-    /// not `features()`, there are no columns, an entry is not finite, or tokens before came in pairs.
+    /// of 512 columns are copied; with Eigen alone the products are gathered in n² numbers more. Throws
+    /// `nsvd::error` if the rows are not `features()`, there are no columns, an entry is not finite, or
+    /// tokens before came in pairs. Whatever it throws, `std::bad_alloc` too, the statistics are as they
+    /// were; so for all that follow.
     template <matrix X>
     void update(const X& x) {
         add(x, [](index) { return 1.0; });
@@ -221,9 +223,12 @@ private:
         return times(std::sqrt(state_.weight), mean);
     }
     [[nodiscard]] static Eigen::VectorXd times(double factor, const Eigen::VectorXd& x) {
-        Eigen::VectorXd result = detail::zeros<double>(x.size(), 1);
-        detail::add_multiple<double>(result, factor, x);
+        Eigen::VectorXd result(x.size());
+        set_times(result, factor, x);
         return result;
+    }
+    static void set_times(Eigen::VectorXd& result, double factor, const Eigen::VectorXd& x) {
+        detail::assign_scaled<double, double>(result, x, &factor);
     }
     /// Both triangles.
     [[nodiscard]] Eigen::MatrixXd full_gram() const {
@@ -275,15 +280,32 @@ private:
     }
     template <class Weight, class Read>
     void add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read);
-    void set_pairs(bool pairs);
-    void add_absolute_values(double w, const double* x);
-    [[nodiscard]] index centre(detail::dense_span<double> b, detail::dense_span<double> a,
-                               const std::vector<double>& weights, double weight_before);
-    [[nodiscard]] static Eigen::VectorXd take_off_mean(detail::dense_span<double> x,
-                                                       const std::vector<double>& weights);
+
+    /// All that is of O(n), changed apart and put in place once nothing can fail any more.
+    struct sums {
+        Eigen::VectorXd sum, sum_abs, max_abs, sum_original, mean, mean_original;
+        std::int64_t tokens = 0;
+        double weight = 0.0;
+    };
+    [[nodiscard]] sums begin(bool pairs, const char* where) const;
+    void commit(sums& all) noexcept;
+    static void add_absolute_values(sums& all, double w, const double* x);
+    /// Memory for what is done to a block.
+    struct block_memory {
+        Eigen::VectorXd mean, rest;
+        Eigen::MatrixXd part;
+    };
+    [[nodiscard]] static index centre(sums& all, detail::dense_span<double> b, detail::dense_span<double> a,
+                                      const std::vector<double>& weights, double weight_before,
+                                      block_memory& memory);
+    static void take_off_mean(detail::dense_span<double> x, const std::vector<double>& weights,
+                              block_memory& memory);
     static void move_mean(Eigen::VectorXd& mean, double* column, const Eigen::VectorXd& other,
                           double weight_before, double weight);
-    void add_pair_moments(detail::dense_ref<double> b, detail::dense_out<double> a);
+    static void add_pair_moments(detail::dense_span<double> gram, detail::dense_span<double> cross,
+                                 detail::dense_ref<double> b, detail::dense_out<double> a,
+                                 block_memory& memory);
+    static constexpr index panel = 256;
 
     calibration_state state_;
     // Central moments keep the means themselves: that of a constant channel is then that constant to the bit,
@@ -345,34 +367,63 @@ void calibration<Scalar>::add_pairs(const A& original, const B& compressed, cons
     });
 }
 
-/// Makes room for the moments of pairs, or checks that tokens before came like these.
+/// What `commit` is to get, changed; checks that tokens before came like these.
 template <real_scalar Scalar>
-void calibration<Scalar>::set_pairs(bool pairs) {
+auto calibration<Scalar>::begin(bool pairs, const char* where) const -> sums {
     if (state_.tokens > 0 && pairs != has_cross())
-        throw error(std::string("calibration.update: ") +
-                    (pairs ? "pairs, but tokens before came without a partner"
-                           : "x without a partner, but tokens before came in pairs: call update(a, b)"));
-    if (pairs == (state_.cross.size() > 0)) return;
-    const index size = pairs ? features() : 0;
-    state_.cross = detail::zeros<double>(size, size);
-    mean_original_ = state_.sum_original = detail::zeros<double>(size, 1);
+        throw error(std::string(where) +
+                    (pairs ? ": pairs, but tokens before came without a partner"
+                           : ": x without a partner, but tokens before came in pairs: call update(a, b)"));
+    const bool first = pairs != (state_.cross.size() > 0);
+    const Eigen::VectorXd none = detail::zeros<double>(pairs ? features() : 0, 1);
+    return {state_.sum,     state_.sum_abs,
+            state_.max_abs, first ? none : state_.sum_original,
+            mean_,          first ? none : mean_original_,
+            state_.tokens,  state_.weight};
+}
+
+template <real_scalar Scalar>
+void calibration<Scalar>::commit(sums& all) noexcept {
+    state_.sum.swap(all.sum);
+    state_.sum_abs.swap(all.sum_abs);
+    state_.max_abs.swap(all.max_abs);
+    state_.sum_original.swap(all.sum_original);
+    mean_.swap(all.mean);
+    mean_original_.swap(all.mean_original);
+    state_.tokens = all.tokens;
+    state_.weight = all.weight;
 }
 
 /// `read(t, column, partner)` writes token t, and its partner in A if there are pairs.
 template <real_scalar Scalar>
 template <class Weight, class Read>
 void calibration<Scalar>::add_blocks(index tokens, const Weight& weight, bool pairs, const Read& read) {
-    set_pairs(pairs);
+#if defined(NSVD_USE_LAPACK)
+    constexpr bool apart = false;
+#else
+    constexpr bool apart = true;  // Eigen's products ask for memory
+#endif
     const bool central = about() == moments::central;
     const index n = features();
+    // All memory comes first: what is done to the moments can't be undone.
+    sums all = begin(pairs, "calibration.update");
     // One column more than tokens: that of the distance of two means.
     Eigen::MatrixXd b_memory(n, std::min<index>(block, tokens) + 1);
     Eigen::MatrixXd a_memory(pairs ? n : 0, b_memory.cols());
+    block_memory memory{Eigen::VectorXd(n), Eigen::VectorXd(n),
+                        Eigen::MatrixXd(pairs ? n : 0, std::min(panel, n))};
+    std::vector<double> weights;
+    weights.reserve(static_cast<std::size_t>(b_memory.cols()));
+    const bool first_pairs = pairs && state_.cross.size() == 0;
+    Eigen::MatrixXd gram_apart = detail::zeros<double>(apart ? n : 0, apart ? n : 0);
+    Eigen::MatrixXd cross_apart =
+        pairs && (apart || first_pairs) ? detail::zeros<double>(n, n) : Eigen::MatrixXd();
+    const detail::dense_span<double> gram(apart ? gram_apart : state_.gram);
+    const detail::dense_span<double> cross(cross_apart.size() > 0 ? cross_apart : state_.cross);
     const detail::dense_span<double> b(b_memory);
     const detail::dense_span<double> a(a_memory);
-    std::vector<double> weights;
     for (index first = 0; first < tokens; first += block) {
-        const double weight_before = state_.weight;
+        const double weight_before = all.weight;
         index count = 0;
         weights.clear();
         for (index t = first; t < std::min<index>(first + block, tokens); ++t) {
@@ -381,51 +432,63 @@ void calibration<Scalar>::add_blocks(index tokens, const Weight& weight, bool pa
             const detail::dense_span<double> column = b.middleCols(count, 1);
             const detail::dense_span<double> partner = a.middleCols(count, 1);
             read(t, column.data(), partner.data());
-            add_absolute_values(w, column.data());
-            state_.tokens += 1;
-            state_.weight += w;
+            add_absolute_values(all, w, column.data());
+            all.tokens += 1;
+            all.weight += w;
             weights.push_back(w);
             ++count;
             if (central) continue;
-            detail::add_multiple<double>(state_.sum, w, column);
-            if (pairs) detail::add_multiple<double>(state_.sum_original, w, partner);
+            detail::add_multiple<double>(all.sum, w, column);
+            if (pairs) detail::add_multiple<double>(all.sum_original, w, partner);
             if (w == 1.0) continue;
             const double root = std::sqrt(w);
             detail::assign_scaled<double, double>(column, column, &root);
             detail::assign_scaled<double, double>(partner, partner, &root);
         }
         if (count == 0) continue;
-        if (central) count = centre(b, a, weights, weight_before);
+        if (central) count = centre(all, b, a, weights, weight_before, memory);
         if (pairs)
-            add_pair_moments(b.leftCols(count), a.leftCols(count));
+            add_pair_moments(gram, cross, b.leftCols(count), a.leftCols(count), memory);
         else
-            detail::add_gram_lower<double>(state_.gram, b.leftCols(count), detail::op::none);
+            detail::add_gram_lower<double>(gram, b.leftCols(count), detail::op::none);
     }
+    if (apart)
+        for (index j = 0; j < n; ++j)
+            detail::add_multiple<double>(detail::dense_span<double>(state_.gram).block(j, j, n - j, 1), 1.0,
+                                         gram.block(j, j, n - j, 1));
+    if (!pairs)
+        state_.cross.resize(0, 0);
+    else if (first_pairs)
+        state_.cross.swap(cross_apart);
+    else if (apart)
+        detail::add_multiple<double>(state_.cross, 1.0, cross);
+    commit(all);
 }
 
 /// Of one token.
 template <real_scalar Scalar>
-void calibration<Scalar>::add_absolute_values(double w, const double* x) {
-    double* const sums = state_.sum_abs.data();
-    double* const largest = state_.max_abs.data();
-    for (index i = 0; i < features(); ++i) {
+void calibration<Scalar>::add_absolute_values(sums& all, double w, const double* x) {
+    double* const total = all.sum_abs.data();
+    double* const largest = all.max_abs.data();
+    for (index i = 0; i < all.sum_abs.size(); ++i) {
         const double size = std::abs(x[i]);
-        sums[i] += w * size;
+        total[i] += w * size;
         largest[i] = std::max(largest[i], size);
     }
 }
 
-/// Replaces tokens by `√w (x − x̄)` for their own mean x̄, which is returned.
+/// Replaces tokens by `√w (x − x̄)` for their own mean x̄, which goes to `memory.mean`.
 template <real_scalar Scalar>
-Eigen::VectorXd calibration<Scalar>::take_off_mean(detail::dense_span<double> x,
-                                                   const std::vector<double>& weights) {
+void calibration<Scalar>::take_off_mean(detail::dense_span<double> x, const std::vector<double>& weights,
+                                        block_memory& memory) {
     // Off the heaviest token first: its distance from the mean is at most √512 deviations, so no digit is
     // lost where the mean is large against them, and constant channels leave zeros.
     const auto heaviest = std::max_element(weights.begin(), weights.end()) - weights.begin();
     const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
-    Eigen::VectorXd mean(x.rows());
+    Eigen::VectorXd& mean = memory.mean;
     detail::assign<double, double>(mean, x.middleCols(heaviest, 1));
-    Eigen::VectorXd rest = detail::zeros<double>(x.rows(), 1);
+    Eigen::VectorXd& rest = memory.rest;
+    detail::set_constant<double>(rest, 0.0);
     for (index t = 0; t < x.cols(); ++t) {
         const detail::dense_span<double> token = x.middleCols(t, 1);
         detail::add_multiple<double>(token, -1.0, mean);
@@ -438,7 +501,6 @@ Eigen::VectorXd calibration<Scalar>::take_off_mean(detail::dense_span<double> x,
         detail::assign_scaled<double, double>(token, token, &root);
     }
     detail::add_multiple<double>(mean, 1.0, rest);
-    return mean;
 }
 
 /// Writes the column that accounts for the distance of two means, `√(w₁ w₂ / (w₁ + w₂)) (x̄₂ − x̄₁)`, and
@@ -462,44 +524,45 @@ void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, double* column, const
 /// Makes of a block what its central moments, and those about the distance of its mean from that of the
 /// tokens before, are products of (Chan, Golub and LeVeque). Returns its columns, one more than tokens.
 template <real_scalar Scalar>
-index calibration<Scalar>::centre(detail::dense_span<double> b, detail::dense_span<double> a,
-                                  const std::vector<double>& weights, double weight_before) {
+index calibration<Scalar>::centre(sums& all, detail::dense_span<double> b, detail::dense_span<double> a,
+                                  const std::vector<double>& weights, double weight_before,
+                                  block_memory& memory) {
     const auto count = static_cast<index>(weights.size());
     const double weight = std::accumulate(weights.begin(), weights.end(), 0.0);
     const auto centred = [&](detail::dense_span<double> x, Eigen::VectorXd& mean, Eigen::VectorXd& sum) {
-        const Eigen::VectorXd of_block = take_off_mean(x.leftCols(count), weights);
-        move_mean(mean, x.col(count), of_block, weight_before, weight);
-        sum = times(state_.weight, mean);
+        take_off_mean(x.leftCols(count), weights, memory);
+        move_mean(mean, x.col(count), memory.mean, weight_before, weight);
+        set_times(sum, all.weight, mean);
     };
-    centred(b, mean_, state_.sum);
-    if (a.rows() > 0) centred(a, mean_original_, state_.sum_original);
+    centred(b, all.mean, all.sum);
+    if (a.rows() > 0) centred(a, all.mean_original, all.sum_original);
     return count + 1;
 }
 
 /// Adds `B Bᵀ` and `A Bᵀ = B Bᵀ + (A − B) Bᵀ`; overwrites A. The same numbers are added to both, so that for
 /// A = B they are the same to the bit.
 template <real_scalar Scalar>
-void calibration<Scalar>::add_pair_moments(detail::dense_ref<double> b, detail::dense_out<double> a) {
-    constexpr index panel = 256;
-    const index n = features();
-    const detail::dense_span<double> gram(state_.gram);
-    const detail::dense_span<double> cross(state_.cross);
+void calibration<Scalar>::add_pair_moments(detail::dense_span<double> gram, detail::dense_span<double> cross,
+                                           detail::dense_ref<double> b, detail::dense_out<double> a,
+                                           block_memory& memory) {
+    const index n = gram.rows();
     for (index first = 0; first < n; first += panel) {
         const index width = std::min(panel, n - first);
         const index below = n - first - width;
-        Eigen::MatrixXd memory(width + below, width);
-        const detail::dense_span<double> part(memory);
+        const detail::dense_span<double> part =
+            detail::dense_span<double>(memory.part).block(0, 0, width + below, width);
         detail::multiply_into<double>(part, b.bottomRows(width + below), detail::op::none,
                                       b.middleRows(first, width), detail::op::transpose);
         detail::mirror_lower<double>(part.topRows(width));
         detail::add_multiple<double>(gram.block(first, first, width + below, width), 1.0, part);
         detail::add_multiple<double>(cross.block(first, first, width + below, width), 1.0, part);
-        detail::add_multiple<double>(cross.block(first, first + width, width, below), 1.0,
-                                     detail::transposed<double>(part.bottomRows(below)));
+        const detail::dense_span<double> right = cross.block(first, first + width, width, below);
+        for (index j = 0; j < below; ++j)
+            for (index i = 0; i < width; ++i)
+                right(i, j) += part(width + j, i);
     }
     detail::add_multiple<double>(a, -1.0, b);
-    detail::multiply_into<double>(state_.cross, a, detail::op::none, b, detail::op::transpose,
-                                  detail::into::add);
+    detail::multiply_into<double>(cross, a, detail::op::none, b, detail::op::transpose, detail::into::add);
 }
 
 template <real_scalar Scalar>
@@ -513,36 +576,42 @@ void calibration<Scalar>::merge(const calibration<Other>& other) {
     if (o.tokens == 0) return;
     if (state_.tokens > 0 && other.has_cross() != has_cross())
         throw error("calibration.merge: one has pairs of inputs, the other tokens without a partner");
-    set_pairs(other.has_cross());
-    const double before = state_.weight;
-    const double added = o.weight;
+    const bool pairs = other.has_cross();
+    // All memory comes first.
+    sums all = begin(pairs, "calibration.merge");
+    Eigen::VectorXd b(features());
+    Eigen::VectorXd a(pairs ? features() : 0);
+    Eigen::MatrixXd first_cross =
+        pairs && state_.cross.size() == 0 ? detail::zeros<double>(features(), features()) : Eigen::MatrixXd();
+    if (first_cross.size() > 0 || !pairs) state_.cross.swap(first_cross);
     const auto add = [](auto& to, const auto& from) { detail::add_multiple<double>(to, 1.0, from); };
     // Only the lower triangle is read, of either.
     for (index j = 0; j < features(); ++j)
         for (index i = j; i < features(); ++i)
             state_.gram(i, j) += o.gram(i, j);
-    add(state_.sum_abs, o.sum_abs);
+    add(all.sum_abs, o.sum_abs);
     for (index i = 0; i < features(); ++i)
-        state_.max_abs(i) = std::max(state_.max_abs(i), o.max_abs(i));
-    state_.tokens += o.tokens;
-    state_.weight += added;
-    if (has_cross()) add(state_.cross, o.cross);
+        all.max_abs(i) = std::max(all.max_abs(i), o.max_abs(i));
+    all.tokens += o.tokens;
+    all.weight += o.weight;
+    if (pairs) add(state_.cross, o.cross);
     if (about() == moments::raw) {
-        add(state_.sum, o.sum);
-        if (has_cross()) add(state_.sum_original, o.sum_original);
-        return;
+        add(all.sum, o.sum);
+        if (pairs) add(all.sum_original, o.sum_original);
+        return commit(all);
     }
-    Eigen::VectorXd b(features());
-    move_mean(mean_, b.data(), other.mean_, before, added);
-    state_.sum = times(state_.weight, mean_);
-    if (!has_cross()) {
-        detail::add_gram_lower<double>(state_.gram, b, detail::op::none);
-        return;
+    move_mean(all.mean, b.data(), other.mean_, state_.weight, o.weight);
+    set_times(all.sum, all.weight, all.mean);
+    add_product(state_.gram, b, b);
+    if (pairs) {
+        move_mean(all.mean_original, a.data(), other.mean_original_, state_.weight, o.weight);
+        set_times(all.sum_original, all.weight, all.mean_original);
+        // As in add_pair_moments.
+        add_product(state_.cross, b, b);
+        detail::add_multiple<double>(a, -1.0, b);
+        add_product(state_.cross, a, b);
     }
-    Eigen::VectorXd a(features());
-    move_mean(mean_original_, a.data(), other.mean_original_, before, added);
-    state_.sum_original = times(state_.weight, mean_original_);
-    add_pair_moments(b, a);
+    commit(all);
 }
 
 template <real_scalar Scalar>

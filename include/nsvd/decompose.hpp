@@ -333,6 +333,8 @@ template <class Scalar>
 void projection_builder<Scalar>::run_metric(const metric& m, stage_info& done, const ask& wanted) {
     done.metric = m.name();
     if (wanted.known && *wanted.known == 0) return;
+    // A factor that was given; of a matrix, products with it tell how good the result is.
+    if (!m.has_matrix() && !m.converged()) worsen(status::not_converged);
     if (!run_single(m, done, wanted)) run_double(m, done, wanted);
 }
 

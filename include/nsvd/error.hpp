@@ -13,7 +13,8 @@
 namespace nsvd::inline NSVD_ABI {
 
 /// Thrown for misuse: shapes that don't match, a ratio outside its range, empty or non-finite input, an
-/// unreadable file. The message is one line and names the argument and the values.
+/// unreadable file; and for a LAPACK that refuses good arguments. The message is one line and names the
+/// argument and the values.
 class error : public std::invalid_argument {
 public:
     using std::invalid_argument::invalid_argument;

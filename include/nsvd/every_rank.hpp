@@ -79,8 +79,8 @@ public:
     [[nodiscard]] Eigen::MatrixXd seen_in(const metric& other) const;
 
     /// `tr((W − W′) M (W − W′)ᵀ) / tr(W M Wᵀ)` for the `W′` of `take(k)`, given `seen_in(M)`, without forming
-    /// it; r flops. It is the square of `weighted_error`; 0 where both vanish. Throws `nsvd::error` as `take`
-    /// does, and if `seen` is not `r×r`.
+    /// it; r flops. It is the square of `weighted_error`; 0 where both vanish. Infinite where no eigensolver
+    /// converged, for nobody to choose. Throws `nsvd::error` as `take` does, and if `seen` is not `r×r`.
     [[nodiscard]] double relative_loss(const Eigen::MatrixXd& seen, index k) const;
 
     /// The same for the `W′` of `take(k, share)`, at the cost of its eigenproblem.
@@ -275,6 +275,7 @@ template <factor_scalar Scalar>
 double every_rank<Scalar>::relative_loss(const Eigen::MatrixXd& seen, index k) const {
     require_rank("relative_loss", k);
     require_seen(seen);
+    if (full_.info.status == status::not_converged) return std::numeric_limits<double>::infinity();
     return squared_ratio(seen.diagonal().tail(full_rank() - k).sum(), seen.trace());
 }
 
@@ -285,8 +286,11 @@ double every_rank<Scalar>::relative_loss(const Eigen::MatrixXd& seen, index k, d
     require_seen(seen);
     const index first = first_stage_rank(k, share);
     if (first == k) return relative_loss(seen, k);
+    const second_stage second = residual_stage(first, k - first);
+    if (full_.info.status == status::not_converged || !second.converged)
+        return std::numeric_limits<double>::infinity();
     const double before = seen.diagonal().tail(full_rank() - first).sum();
-    return squared_ratio(before - captured(seen, residual_stage(first, k - first).vectors), seen.trace());
+    return squared_ratio(before - captured(seen, second.vectors), seen.trace());
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -47,7 +47,7 @@ template <real_scalar Scalar>
 template <class Real>
 [[nodiscard]] dense_matrix<Real> leading_eigenvectors(dense_matrix<Real> c, index count, const char* which) {
     const symmetric_eigen<Real> eigen = eigen_decompose<Real>(std::move(c));
-    if (!eigen.converged) throw error(std::string("similarity: no eigenvectors of ") + which);
+    if (!eigen.converged) throw error(std::string("similarity: no eigensolver converged for ") + which);
     return converted<Real, Real>(dense_ref<Real>(eigen.vectors).leftCols(count));
 }
 
@@ -61,7 +61,8 @@ struct similarity_options {
 
 /// Compares two calibrations of the same layer input. `dimension` is that of the leading subspaces; 0 leaves
 /// them out, and with them two eigenproblems (9n³ flops each, and n² numbers for each matrix). Throws
-/// `nsvd::error` if the features differ, a calibration has no tokens, or `dimension` is outside [0, n].
+/// `nsvd::error` if the features differ, a calibration has no tokens, `dimension` is outside [0, n], or no
+/// eigensolver converged.
 template <real_scalar First, real_scalar Second>
 [[nodiscard]] calibration_similarity similarity(const calibration<First>& a, const calibration<Second>& b,
                                                 index dimension = 0, const similarity_options& options = {}) {
@@ -94,7 +95,9 @@ template <real_scalar First, real_scalar Second>
         const Eigen::MatrixXd overlap = detail::multiply(u, detail::op::transpose, v, detail::op::none);
         Eigen::MatrixXd squares = detail::zeros<double>(dimension, dimension);
         detail::add_gram_lower<double>(squares, overlap, detail::op::transpose);
-        result.principal_cosines = detail::eigen_decompose<double>(std::move(squares)).values;
+        detail::symmetric_eigen<double> angles = detail::eigen_decompose<double>(std::move(squares));
+        if (!angles.converged) throw error("similarity: no eigensolver converged for the principal angles");
+        result.principal_cosines = std::move(angles.values);
         for (double& cosine : result.principal_cosines)
             cosine = std::sqrt(std::clamp(cosine, 0.0, 1.0));
     }

@@ -38,7 +38,9 @@ struct whitening_factor {
     double ridge = 0.0;  ///< what was added to the diagonal, relative to it, before a Cholesky factor existed
     double rcond =
         0.0;  ///< estimate, from below, of the smallest over the largest nonzero singular value of S
-    bool converged = true;  ///< false if no eigensolver converged: S is then only that of the diagonal of M
+    /// False if no solver did its work: S is then only that of the diagonal of M, or, of a Cholesky factor
+    /// with a ridge, only `rank` is wrong.
+    bool converged = true;
 
     /// Order n of `M`, the rows of `S`.
     [[nodiscard]] index size() const noexcept { return scale.size(); }
@@ -269,11 +271,18 @@ template <matrix M>
     const detail::equilibrated e = detail::equilibrate(detail::read(m));
     whitening_factor f;
     if (detail::try_cholesky(e, 0.0, f)) return f;
-    const index rank = eigen_factor(m).rank;
+    const whitening_factor eigen = eigen_factor(m);
     double ridge = detail::gram_rank_tolerance(f.size());
-    while (!detail::try_cholesky(e, ridge, f))
+    // With a ridge of 1 no semi-definite matrix is singular.
+    while (ridge <= 10.0 && !detail::try_cholesky(e, ridge, f))
         ridge *= 10.0;
-    f.rank = rank;
+    f.rank = eigen.rank;
+    f.converged = eigen.converged && ridge <= 10.0;
+    if (ridge <= 10.0) return f;
+    f.ridge = 0.0;
+    f.basis = detail::zeros<double>(f.size(), f.size());
+    for (index i = 0; i < f.size(); ++i)
+        f.basis(i, i) = std::sqrt(e.matrix(i, i));
     return f;
 }
 

@@ -62,7 +62,10 @@ public:
             memory_ = std::move(*best);
             free.erase(best);
         }
-        if (memory_.size() < size) memory_.resize(size);  // frees before it allocates
+        if (memory_.size() >= size) return;
+        // Freed before more is asked for. In two steps: Eigen would keep the freed pointer where that fails.
+        memory_.resize(0);
+        memory_.resize(size);
     }
     scratch(scratch&& other) noexcept { *this = std::move(other); }
     scratch& operator=(scratch&& other) noexcept {

@@ -3,8 +3,12 @@
 
 #include <nsvd/ext/calibration_file.hpp>
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +27,37 @@ nsvd::calibration<float> example() {
     nsvd::calibration<float> calib(5);
     calib.update(Eigen::MatrixXf::Random(5, 40));
     calib.update(Eigen::MatrixXf::Random(5, 3), Eigen::Vector3d(0.5, 0.0, 2.0));
+    return calib;
+}
+
+/// What was written before there were checksums.
+std::vector<nsvd::safetensors::tensor> tensors_of_version_1(const nsvd::calibration<float>& calib) {
+    auto tensors = nsvd::to_tensors(calib);
+    std::erase_if(tensors, [](const auto& t) { return t.name == "xxh3"; });
+    return tensors;
+}
+
+std::string read(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+void write(const std::filesystem::path& path, const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+}
+
+bool same(const nsvd::calibration<float>& a, const nsvd::calibration<float>& b) {
+    return a.gram() == b.gram() && a.about() == b.about() && a.mean() == b.mean() &&
+           a.mean_abs() == b.mean_abs() && a.max_abs() == b.max_abs() && a.tokens() == b.tokens() &&
+           a.weight() == b.weight() && a.has_cross() == b.has_cross() &&
+           (!a.has_cross() || (a.cross() == b.cross() && a.mean_original() == b.mean_original()));
+}
+
+/// Pairs with central moments: every tensor there is.
+nsvd::calibration<float> example_of_pairs() {
+    std::srand(9);
+    nsvd::calibration<float> calib(3, nsvd::moments::central);
+    const Eigen::MatrixXd a = Eigen::MatrixXd::Random(3, 20).array() + 1.0;
+    calib.update(a, Eigen::MatrixXd(a + 0.1 * Eigen::MatrixXd::Random(3, 20)));
     return calib;
 }
 
@@ -106,7 +141,7 @@ TEST_CASE("pairs and central moments survive a file bit for bit, beside others",
 
     // Halves of a pair, and raw moments beside central ones.
     const auto refused = [&](nsvd::moments about, bool pairs, auto change, const char* word) {
-        auto tensors = nsvd::to_tensors(make(about, pairs));
+        auto tensors = tensors_of_version_1(make(about, pairs));
         change(tensors);
         nsvd::safetensors::write(file, tensors, {{"format", "nsvd.calibration"}, {"version", "1"}});
         CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring(word));
@@ -135,7 +170,7 @@ TEST_CASE("numbers that are no statistics are refused on reading", "[calibration
     const auto file = folder.path / "c.safetensors";
     const nsvd::safetensors::string_map metadata{{"format", "nsvd.calibration"}, {"version", "1"}};
     const auto with = [&](auto change) {
-        auto tensors = nsvd::to_tensors(example());
+        auto tensors = tensors_of_version_1(example());
         change(tensors);
         nsvd::safetensors::write(file, tensors, metadata);
     };
@@ -181,4 +216,95 @@ TEST_CASE("a truncated calibration file is refused at every length", "[calibrati
         std::filesystem::resize_file(file, length);
         REQUIRE_THROWS_AS(nsvd::load_calibration(file), nsvd::error);
     }
+}
+
+TEST_CASE("files without checksums are read, but not as what should have them", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "e.safetensors";
+    const auto write_as = [&](const char* version, const auto& tensors) {
+        nsvd::safetensors::write(file, tensors, {{"format", "nsvd.calibration"}, {"version", version}});
+    };
+    write_as("1", tensors_of_version_1(example()));
+    CHECK(same(nsvd::load_calibration(file), example()));
+    write_as("2", tensors_of_version_1(example()));
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("'xxh3': is missing"));
+    write_as("3", nsvd::to_tensors(example()));
+    CHECK_THROWS_WITH(nsvd::load_calibration(file), Catch::ContainsSubstring("version 1 or 2"));
+}
+
+TEST_CASE("any flipped bit of a calibration is found, or changes nothing", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "f.safetensors";
+    for (const auto& before : {example(), example_of_pairs()}) {
+        nsvd::save_calibration(file, before);
+        const std::string whole = read(file);
+        std::uint64_t header = 0;
+        std::memcpy(&header, whole.data(), sizeof header);
+        int harmless = 0;
+        int silent = 0;
+        int nameless = 0;
+        for (std::size_t i = 0; i < whole.size(); ++i)
+            for (int bit = 0; bit < 8; ++bit) {
+                std::string damaged = whole;
+                damaged[i] = static_cast<char>(damaged[i] ^ (1 << bit));
+                write(file, damaged);
+                try {
+                    const auto after = nsvd::load_calibration<float>(file);
+                    if (!same(after, before) || i >= 8 + header) ++silent;
+                    ++harmless;
+                } catch (const nsvd::error& e) {
+                    if (std::string(e.what()).find(file.string()) == std::string::npos) ++nameless;
+                }
+            }
+        CHECK(silent == 0);
+        CHECK(nameless == 0);
+        // No more than keys and strings of metadata that nobody reads, and spaces that become tabs.
+        CHECK(harmless < 100);
+    }
+}
+
+TEST_CASE("a flipped bit of the data is told by its file, and what to do", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "g.safetensors";
+    nsvd::save_calibration(file, example());
+    std::string damaged = read(file);
+    damaged[damaged.size() - 100] = static_cast<char>(damaged[damaged.size() - 100] ^ 1);
+    write(file, damaged);
+    CHECK_THROWS_WITH(nsvd::load_calibration(file),
+                      Catch::ContainsSubstring(file.string()) &&
+                          Catch::ContainsSubstring("damaged: remove the file and gather them again"));
+}
+
+TEST_CASE("tensors that changed places, and what was added to a file, are found", "[calibration_file]") {
+    const scratch_folder folder;
+    const auto file = folder.path / "h.safetensors";
+    nsvd::calibration<float> other(5);
+    other.update(Eigen::MatrixXf::Random(5, 40));
+    auto tensors = nsvd::to_tensors(example(), "a.");
+    for (auto& t : nsvd::to_tensors(other, "b."))
+        tensors.push_back(std::move(t));
+    nsvd::safetensors::write(file, tensors);
+    const auto load = [&] {
+        const nsvd::safetensors::file mapped(file);
+        (void)nsvd::calibration_from<float>(mapped, "a.");
+        (void)nsvd::calibration_from<float>(mapped, "b.");
+    };
+    CHECK_NOTHROW(load());
+    int pairs = 0;
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+        for (std::size_t j = 0; j < i; ++j) {
+            if (tensors[i].shape != tensors[j].shape || tensors[i].dtype != tensors[j].dtype ||
+                std::ranges::equal(tensors[i].bytes, tensors[j].bytes))
+                continue;
+            auto swapped = tensors;
+            std::swap(swapped[i].name, swapped[j].name);
+            nsvd::safetensors::write(file, swapped);
+            CAPTURE(tensors[i].name, tensors[j].name);
+            CHECK_THROWS_WITH(load(), Catch::ContainsSubstring("damaged"));
+            ++pairs;
+        }
+    CHECK(pairs > 15);
+    nsvd::safetensors::write(file, tensors);
+    std::ofstream(file, std::ios::binary | std::ios::app) << '\0';
+    CHECK_THROWS_WITH(load(), Catch::ContainsSubstring("bytes after the last tensor"));
 }

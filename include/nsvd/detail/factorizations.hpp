@@ -288,36 +288,47 @@ template <class Real>
 }
 
 /// Householder QR: overwrites `a` (m×k, k ≤ m) with an orthonormal basis whose leading columns span those of
-/// `a` as far as they are independent; the others complete the basis. 4mk² flops.
+/// `a` as far as they are independent; the others complete the basis. No diagonal entry of R is negative, as
+/// with CholeskyQR: what was orthonormal stays what it was. 4mk² flops.
 template <class Real>
 [[gnu::noinline]] void householder_orthonormalize(dense_matrix<Real>& a) {
     if (a.cols() == 0) return;
 #if defined(NSVD_USE_LAPACK)
-    lapack::thin_q<Real>(a);  // can't fail numerically: info is only about arguments
+    vector<Real> diagonal;
+    lapack::thin_q<Real>(a, diagonal);
 #else
     // In double: one to compile, and where this is called little else helps.
     dense_matrix<double> reflectors = converted<double, Real>(a);
     vector<double> tau(a.cols());
     householder_qr<double>(reflectors, tau.data());
+    const vector<double> diagonal = reflectors.diagonal();
     dense_matrix<double> q = zeros<double>(a.rows(), a.cols());
     for (index j = 0; j < a.cols(); ++j)
         q(j, j) = 1.0;
     apply_reflectors<double>(reflectors, tau.data(), a.cols(), 0, q, op::none);
     assign<Real, double>(a, q);
 #endif
+    for (index j = 0; j < a.cols(); ++j)
+        if (diagonal(j) < 0)
+            for (index i = 0; i < a.rows(); ++i)
+                a(i, j) = -a(i, j);
 }
 
 /// Column-pivoted QR `A P = Q R` (Businger and Golub): overwrites `a` (k×m, k ≤ m) with R, its columns in the
 /// order of the pivots, which is returned. 4mk² flops at most, half of them bound by memory.
 template <class Real>
 [[nodiscard]] std::vector<index> column_pivoted_r(dense_matrix<Real>& a) {
+#if !defined(NSVD_USE_LAPACK)
+    using qr_type = Eigen::ColPivHouseholderQR<dense_matrix<Real>>;
+    (void)narrow<typename qr_type::PermutationType::StorageIndex>(a.cols(), "a matrix dimension", "Eigen");
+#endif
     std::vector<index> order(static_cast<std::size_t>(a.cols()));
 #if defined(NSVD_USE_LAPACK)
     std::vector<lapack_int> pivots;
-    lapack::geqp3(a, pivots);  // can't fail numerically: info is only about arguments
+    lapack::geqp3(a, pivots);
     std::transform(pivots.begin(), pivots.end(), order.begin(), [](lapack_int p) { return index{p} - 1; });
 #else
-    const Eigen::ColPivHouseholderQR<dense_matrix<Real>> qr(a);
+    const qr_type qr(a);
     a = qr.matrixQR();
     const auto& pivots = qr.colsPermutation().indices();
     std::copy(pivots.begin(), pivots.end(), order.begin());

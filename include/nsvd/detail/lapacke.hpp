@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// The only file that includes <lapacke.h>. Calls go through the `_work` functions with analytic workspace
 /// sizes in 64-bit arithmetic: the workspace queries of LAPACK answer in floating point and round down for
-/// large n. Each function returns LAPACK's `info`; matrices are column-major, lower triangles are referenced.
+/// large n. Functions return LAPACK's `info`, or throw where it can only be about arguments; matrices are
+/// column-major, lower triangles are referenced.
 #pragma once
 
 #include "blas.hpp"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <concepts>
+#include <string>
 #include <vector>
 
 namespace nsvd::inline NSVD_ABI::detail::lapack {
@@ -23,6 +25,12 @@ static_assert(
 
 inline lapack_int size(std::int64_t n, const char* what = "a matrix dimension") {
     return narrow<lapack_int>(n, what);
+}
+
+/// For routines that can't fail numerically: throws where a library refuses what it was given.
+inline void require_done(lapack_int info, const char* routine) {
+    if (info != 0)
+        throw error("LAPACK: " + std::string(routine) + " returned info = " + std::to_string(info));
 }
 
 /// Block size for workspaces of blocked algorithms: at least what ilaenv answers for them anywhere.
@@ -110,31 +118,38 @@ lapack_int pocon(const dense_matrix<Real>& factor, double norm, double& rcond) {
 
 /// Column-pivoted QR over `a`; `pivots[j]` is the column, from 1, that is j-th.
 template <std::same_as<double> Real>
-lapack_int geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
+void geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
     const std::int64_t n = a.cols();
     const std::int64_t lwork = 2 * n + (n + 1) * block;
     pivots.assign(static_cast<std::size_t>(n), 0);
     std::vector<double> tau(static_cast<std::size_t>(std::min<std::int64_t>(a.rows(), n)));
     std::vector<double> work(static_cast<std::size_t>(lwork));
-    return LAPACKE_dgeqp3_work(LAPACK_COL_MAJOR, size(a.rows()), size(n), a.data(), size(a.rows()),
-                               pivots.data(), tau.data(), work.data(), size(lwork, "workspace of dgeqp3"));
+    require_done(
+        LAPACKE_dgeqp3_work(LAPACK_COL_MAJOR, size(a.rows()), size(n), a.data(), size(a.rows()),
+                            pivots.data(), tau.data(), work.data(), size(lwork, "workspace of dgeqp3")),
+        "dgeqp3");
 }
 
-/// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
+/// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR; the
+/// diagonal of R goes to `diagonal`.
 template <class Real>
-lapack_int thin_q(dense_matrix<Real>& a) {
+void thin_q(dense_matrix<Real>& a, vector<Real>& diagonal) {
     const std::int64_t m = a.rows();
     const std::int64_t k = a.cols();
     const std::int64_t lwork = block * k;
     vector<Real> tau(k);
     vector<Real> work(lwork);
-    const lapack_int info = routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
-        LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
-        size(lwork, "workspace of geqrf"));
-    if (info != 0) return info;
-    return routine<Real>(LAPACKE_sorgqr_work, LAPACKE_dorgqr_work)(
-        LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(), work.data(),
-        size(lwork, "workspace of orgqr"));
+    require_done(routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
+                     LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
+                     size(lwork, "workspace of geqrf")),
+                 routine<Real>("sgeqrf", "dgeqrf"));
+    diagonal.resize(k);
+    for (std::int64_t j = 0; j < k; ++j)
+        diagonal(j) = a(j, j);
+    require_done(routine<Real>(LAPACKE_sorgqr_work, LAPACKE_dorgqr_work)(
+                     LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(), work.data(),
+                     size(lwork, "workspace of orgqr")),
+                 routine<Real>("sorgqr", "dorgqr"));
 }
 
 }  // namespace nsvd::inline NSVD_ABI::detail::lapack

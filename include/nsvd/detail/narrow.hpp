@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/// The one checked conversion from our 64-bit sizes to whatever integer a BLAS or LAPACK was built with.
+/// The one checked conversion from our 64-bit sizes to whatever integer another library takes.
 #pragma once
 
 #include "../error.hpp"
@@ -17,12 +17,12 @@ template <class Integer>
     return value >= 0 && value <= std::numeric_limits<Integer>::max();
 }
 
-/// `value` as `Integer`; throws `nsvd::error` naming `what` if it doesn't fit.
+/// `value` as `Integer`; throws `nsvd::error` naming `what` and the library if it doesn't fit.
 template <class Integer>
-[[nodiscard]] Integer narrow(std::int64_t value, const char* what) {
+[[nodiscard]] Integer narrow(std::int64_t value, const char* what, const char* library = "this BLAS/LAPACK") {
     if (!fits<Integer>(value))
         throw error(std::string(what) + " = " + std::to_string(value) + " does not fit the " +
-                    std::to_string(8 * sizeof(Integer)) + "-bit integers of this BLAS/LAPACK");
+                    std::to_string(8 * sizeof(Integer)) + "-bit integers of " + library);
     return static_cast<Integer>(value);
 }
 

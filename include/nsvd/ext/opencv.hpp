@@ -58,7 +58,8 @@ requires factor_scalar<typename Derived::Scalar>
     if (!detail::fits<int>(x.rows()) || !detail::fits<int>(x.cols()))
         throw error("to_opencv: x is " + detail::shape_text(index{x.rows()}, index{x.cols()}) +
                     ", too large for OpenCV");
-    cv::Mat_<scalar> result(static_cast<int>(x.rows()), static_cast<int>(x.cols()));
+    cv::Mat_<scalar> result(detail::narrow<int>(x.rows(), "rows", "cv::Mat"),
+                            detail::narrow<int>(x.cols(), "columns", "cv::Mat"));
     // New, hence without gaps.
     Eigen::Map<detail::row_major_matrix<scalar>>(reinterpret_cast<scalar*>(result.data), x.rows(), x.cols()) =
         x;

@@ -261,19 +261,28 @@ private:
 };
 
 inline std::string writer::make_header(const string_map& metadata) const {
-    using nlohmann::json;
+    // Strings alone are made by nlohmann: objects of it ask for memory where they are destroyed, and without
+    // that end the program.
+    const auto quoted = [](const std::string& text) { return nlohmann::json(text).dump(); };
     std::string header = "{";
     try {
-        if (!metadata.empty()) header += "\"__metadata__\":" + json(metadata).dump() + ",";
+        std::string strings;
+        for (const auto& [key, value] : metadata)
+            strings += (strings.empty() ? "" : ",") + quoted(key) + ":" + quoted(value);
+        if (!metadata.empty()) header += "\"__metadata__\":{" + strings + "},";
         std::set<std::string> names{"__metadata__"};
         std::size_t offset = 0;
         for (const auto& t : entries_) {
             if (!names.insert(t.name).second) fail(t, "the name is taken");
-            const std::array<std::size_t, 2> offsets{offset, offset += bytes_of(t)};
-            const json about{{"dtype", name_of(t.dtype)}, {"shape", t.shape}, {"data_offsets", offsets}};
-            header += json(t.name).dump() + ":" + about.dump() + ",";
+            std::string shape;
+            for (const std::int64_t size : t.shape)
+                shape += (shape.empty() ? "" : ",") + std::to_string(size);
+            header += quoted(t.name) + ":{\"data_offsets\":[" + std::to_string(offset) + ",";
+            offset += bytes_of(t);
+            header += std::to_string(offset) + "],\"dtype\":\"" + std::string(name_of(t.dtype)) +
+                      "\",\"shape\":[" + shape + "]},";
         }
-    } catch (const json::exception& e) {
+    } catch (const nlohmann::json::exception& e) {
         throw error(path_.string() + ": names and metadata must be UTF-8: " + e.what());
     }
     if (header.back() == ',') header.pop_back();

@@ -30,13 +30,16 @@ struct compression {
     }
 
     /// floor((1 − ratio)·m·n), the numbers that are left. Throws `nsvd::error` unless 0 ≤ ratio < 1 and the
-    /// matrix has entries.
+    /// matrix has entries, at most 2^62 of them.
     [[nodiscard]] std::int64_t kept(const shape& s) const {
         constexpr std::int64_t unit = 1'000'000'000;
         if (!(ratio >= 0.0 && ratio < 1.0))
             throw error("compression: ratio = " + detail::text(ratio) + " is outside [0, 1)");
         if (s.rows < 1 || s.cols < 1)
             throw error("compression: a " + detail::shape_text(s.rows, s.cols) + " matrix has no rank");
+        if (s.rows > (std::int64_t{1} << 62) / s.cols)
+            throw error("compression: a " + detail::shape_text(s.rows, s.cols) +
+                        " matrix has more than 2^62 entries");
         const std::int64_t part = unit - std::llround(ratio * static_cast<double>(unit));
         // Without the product part·mn, which could overflow.
         const std::int64_t all = s.rows * s.cols;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/// Checksums of files that nsvd writes for itself: XXH3 of 64 bits. Needs xxHash 0.8 (its header, nothing to
+/// link), nlohmann-json and POSIX.
+#pragma once
+
+#include "safetensors.hpp"
+
+#ifndef XXH_INLINE_ALL
+#define XXH_INLINE_ALL
+#endif
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+#include <xxhash.h>
+
+namespace nsvd::inline NSVD_ABI {
+
+/// XXH3 (64 bits) of a sequence of parts. Finds damage, not forgery: anyone can make it anew.
+class checksum {
+public:
+    checksum() { XXH3_64bits_reset(&state_); }
+    /// Adds bytes and how many they are, so that neighbours can't exchange some of theirs.
+    void add(std::span<const std::byte> bytes) {
+        const std::uint64_t size = bytes.size();
+        XXH3_64bits_update(&state_, &size, sizeof size);
+        if (size > 0) XXH3_64bits_update(&state_, bytes.data(), bytes.size());
+    }
+    /// The same.
+    void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
+    /// Name, dtype, shape and data of a tensor.
+    void add(std::string_view name, safetensors::dtype type, std::span<const std::int64_t> shape,
+             std::span<const std::byte> data) {
+        add(name);
+        add(safetensors::name_of(type));
+        add(std::as_bytes(shape));
+        add(data);
+    }
+    /// Of all that was added.
+    [[nodiscard]] std::uint64_t value() const { return XXH3_64bits_digest(&state_); }
+    /// The same as 16 hexadecimal digits.
+    [[nodiscard]] std::string text() const {
+        std::string digits(16, '0');
+        std::uint64_t rest = value();
+        for (std::size_t i = digits.size(); i-- > 0; rest >>= 4)
+            digits[i] = "0123456789abcdef"[rest & 0xfU];
+        return digits;
+    }
+
+private:
+    XXH3_state_t state_;
+};
+
+namespace safetensors {
+
+/// Under which the metadata of a sealed file hold the checksum of all else in it.
+inline constexpr const char* seal_key = "xxh3";
+
+namespace detail {
+
+inline void add_metadata(checksum& sum, const string_map& metadata) {
+    for (const auto& [key, value] : metadata) {
+        if (key == seal_key) continue;
+        sum.add(key);
+        sum.add(value);
+    }
+}
+
+}  // namespace detail
+
+/// `metadata` with a checksum of them and of the tensors, in this order: what `write` is to be given for
+/// `check_seal` to find any damage. Reads all bytes of the tensors.
+[[nodiscard]] inline string_map sealed(std::span<const tensor> tensors, string_map metadata) {
+    checksum sum;
+    for (const tensor& t : tensors)
+        sum.add(t.name, t.dtype, t.shape, t.bytes);
+    detail::add_metadata(sum, metadata);
+    metadata[seal_key] = sum.text();
+    return metadata;
+}
+
+/// Throws nsvd::error "FILE: is damaged …: ADVICE" unless this is what was sealed. Reads the whole file.
+inline void check_seal(const file& f, const std::string& advice) {
+    checksum sum;
+    for (const std::string& name : f.tensors()) {
+        const view& t = f.at(name);
+        sum.add(name, t.dtype, t.shape, t.bytes);
+    }
+    detail::add_metadata(sum, f.metadata());
+    const auto there = f.metadata().find(seal_key);
+    if (there == f.metadata().end() || there->second != sum.text())
+        throw error(f.path().string() + ": is damaged (its checksum is " + sum.text() + ", not " +
+                    (there == f.metadata().end() ? "there" : there->second) + "): " + advice);
+}
+
+}  // namespace safetensors
+}  // namespace nsvd::inline NSVD_ABI
