@@ -4,6 +4,7 @@
 
 #include "support/catch.hpp"
 #include "support/random.hpp"
+#include "turnstile.hpp"
 
 #include <nsvd/rank/fixed_rank.hpp>
 #include <nsvd/svd.hpp>
@@ -15,7 +16,8 @@
 #include <fstream>
 #include <future>
 #include <map>
-#include <set>
+#include <numeric>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -89,8 +91,7 @@ double seconds_of_others(const Work& work) {
     const auto after = seconds_of_threads();
     double sum = 0.0;
     for (const auto& [thread, seconds] : before)
-        if (const auto now = after.find(thread);
-            now != after.end() && thread != std::to_string(::getpid()))
+        if (const auto now = after.find(thread); now != after.end() && thread != std::to_string(::getpid()))
             sum += now->second - seconds;
     return sum;
 }
@@ -228,4 +229,36 @@ TEST_CASE("threads: a decomposition in a loop has no threads but its own", "[llm
     // Outside of a loop the threads of the BLAS have work, so that the measure is one.
     CHECK(alone > 0.05);
     CHECK(in_loop <= 0.02);
+}
+
+TEST_CASE("threads: windows pass each site in their order", "[llm][threads]") {
+    constexpr std::size_t sites = 5;
+    constexpr std::size_t windows = 30;
+    for (const unsigned threads : {1U, 4U}) {
+        llm::turnstile order(sites);
+        std::vector<std::vector<std::size_t>> seen(sites);
+        parallel_for(windows, threads, [&](std::size_t window) {
+            for (std::size_t site = 0; site < sites; ++site)
+                order.pass(site, window, [&] { seen[site].push_back(window); });
+        });
+        std::vector<std::size_t> ascending(windows);
+        std::iota(ascending.begin(), ascending.end(), std::size_t{0});
+        for (const auto& list : seen)
+            CHECK(list == ascending);
+    }
+    // One that fails lets the others go.
+    llm::turnstile order(sites);
+    std::atomic<int> calls = 0;
+    const auto run = [&] {
+        parallel_for(windows, 4, [&](std::size_t window) {
+            if (window == 3) {
+                order.close();
+                throw std::runtime_error("three");
+            }
+            for (std::size_t site = 0; site < sites; ++site)
+                order.pass(site, window, [&] { ++calls; });
+        });
+    };
+    CHECK_THROWS_WITH(run(), "three");
+    CHECK(calls <= int{sites} * 3);
 }
