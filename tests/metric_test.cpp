@@ -117,3 +117,34 @@ TEST_CASE("metric: central moments that are not there", "[metric][moments]") {
                  {"central_gram_metric", "diagonal_metric"});
     expect_error([&] { (void)nsvd::central_gram_metric(c, nsvd::whitening::eigen, -1.0); }, {"blend", "-1"});
 }
+
+TEST_CASE("metric: products and the diagonal are those of the matrix", "[metric]") {
+    const Eigen::MatrixXd x = support::activations(7, 30, 5, 50.0);
+    nsvd::calibration<double> c(7);
+    c.update(x);
+    const Eigen::MatrixXd gram = x * x.transpose();
+    const Eigen::VectorXd s = Eigen::VectorXd::LinSpaced(7, 0.5, 4.0);
+    const Eigen::MatrixXd blended = gram + 0.3 * gram.trace() / 7.0 * Eigen::MatrixXd::Identity(7, 7);
+    const struct {
+        nsvd::metric m;
+        Eigen::MatrixXd matrix;
+    } cases[] = {{nsvd::gram_metric(c), gram},
+                 {nsvd::gram_metric(c, nsvd::whitening::eigen, 0.3), blended},
+                 {nsvd::metric(nsvd::cholesky_factor(blended)), blended},
+                 {nsvd::metric(nsvd::eigen_factor(gram)), gram},
+                 {nsvd::metric(nsvd::diagonal_factor(s)), Eigen::MatrixXd(s.cwiseAbs2().asDiagonal())},
+                 {nsvd::metric(), Eigen::MatrixXd::Identity(7, 7)}};
+    const Eigen::MatrixXd y = support::gaussian(7, 3, 6);
+    for (const auto& [m, matrix] : cases) {
+        CAPTURE(m.name());
+        const double norm = matrix.norm();
+        CHECK((m.times(y) - matrix * y).norm() <= 1e-13 * norm * y.norm());
+        CHECK((m.diagonal(7) - matrix.diagonal()).norm() <= 1e-13 * norm);
+        if (m.is_identity()) continue;
+        const Eigen::MatrixXd factor = m.factor().dense();
+        CHECK((factor * factor.transpose() - matrix).norm() <= 1e-12 * norm);
+    }
+    expect_error(
+        [] { (void)nsvd::metric(Eigen::MatrixXd(2, 3), 0.0, nsvd::whitening::cholesky, 2, "oblong"); },
+        {"metric", "2×3", "not square"});
+}
