@@ -140,7 +140,9 @@ def write_ninja(mutations):
     eigen = " ".join(pkg_config("--cflags-only-I", "eigen3") or ["-I/usr/include/eigen3"])
     lapack = pkg_config("--libs", "lapacke", "openblas") or ["-llapacke", "-lopenblas"]
     catch = pkg_config("--libs", "catch2-with-main") or ["-lCatch2WithMain"]
-    flags = f"-std=c++20 -O1 -w -I{BUILD}/include -I{TESTS} {eigen} -DNSVD_SHARED_DIR='\"{shared}\"'"
+    flags = f"-std=c++20 -w -I{BUILD}/include -I{TESTS} {eigen} -DNSVD_SHARED_DIR='\"{shared}\"'"
+    # Tests are sooner compiled than run; the solvers take long if they are not optimized.
+    level = {"support/solvers.cpp": "-O1"}
     macros = {"lapack": " ".join(["-DNSVD_USE_LAPACK", *(pkg_config("--cflags-only-I", "lapacke", "openblas") or [])]),
               "eigen": ""}
     lines = [
@@ -157,13 +159,13 @@ def write_ninja(mutations):
     for backend in sorted({backend for backend, _ in programs}):
         prefix = BUILD / backend / "prefix.hpp"
         update(prefix, PREFIX)
-        lines += [f"build {prefix}.gch: precompile {prefix}", f"  more = {macros[backend]}"]
+        lines += [f"build {prefix}.gch: precompile {prefix}", f"  more = -O0 {macros[backend]}"]
         tests = [t for b, t in programs if b == backend]
         for source in sorted({s for t in tests for s in [t, *support_of(t)]}):
             # One file is that of the other backend.
             more = "" if "other_backend" in source else f"{macros[backend]} -include nsvd/extern_templates.hpp"
             lines += [f"build {BUILD / backend / source}.o: compile {TESTS / source} | {prefix}.gch",
-                      f"  more = -include {prefix} {more}"]
+                      f"  more = {level.get(source, '-O0')} -include {prefix} {more}"]
         for test in tests:
             objects = " ".join(f"{BUILD / backend / s}.o" for s in [test, *support_of(test)])
             lines += [f"build {program_of(backend, test)}: link {objects}",
