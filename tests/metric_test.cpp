@@ -148,3 +148,23 @@ TEST_CASE("metric: products and the diagonal are those of the matrix", "[metric]
         [] { (void)nsvd::metric(Eigen::MatrixXd(2, 3), 0.0, nsvd::whitening::cholesky, 2, "oblong"); },
         {"metric", "2×3", "not square"});
 }
+
+TEST_CASE("metric: ASVD-0 scales channels by a power of their mean or largest size", "[metric]") {
+    const Eigen::MatrixXd x = support::activations(6, 25, 8, 20.0);
+    nsvd::calibration<double> c(6);
+    c.update(x);
+    for (const double alpha : {0.0, 0.25, 0.5, 1.0}) {
+        CAPTURE(alpha);
+        for (const auto of : {nsvd::statistic::mean, nsvd::statistic::max}) {
+            const Eigen::VectorXd size = of == nsvd::statistic::mean
+                                             ? Eigen::VectorXd(x.cwiseAbs().rowwise().mean())
+                                             : Eigen::VectorXd(x.cwiseAbs().rowwise().maxCoeff());
+            const Eigen::VectorXd expected = size.array().pow(2.0 * alpha);
+            CHECK((nsvd::diagonal_metric(c, alpha, of).diagonal(6) - expected).norm() <=
+                  1e-13 * expected.norm());
+        }
+        CHECK((nsvd::diagonal_metric(c, alpha).diagonal(6) -
+               nsvd::diagonal_metric(c, alpha, nsvd::statistic::mean).diagonal(6))
+                  .norm() == 0.0);
+    }
+}
