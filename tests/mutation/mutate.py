@@ -201,7 +201,8 @@ def main():
     start = time.monotonic()
     write_headers(everything)
     write_ninja(mutations)
-    subprocess.run(["ninja", "-C", str(BUILD), "-j", str(options.jobs)], check=True)
+    if subprocess.run(["ninja", "-C", str(BUILD), "-j", str(options.jobs)]).returncode != 0:
+        sys.exit(f"not built: a text of {options.list} is no code where it stands, or a test is broken")
     print(f"built in {time.monotonic() - start:.0f} s", flush=True)
 
     limits = {}
