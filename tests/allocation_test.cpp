@@ -272,6 +272,38 @@ TEST_CASE("allocation: effective rank and loss groups move ranks the way they sh
     CHECK(*same.ranks[0] > *same.ranks[1]);
 }
 
+TEST_CASE("allocation: the common factor is found to the last rank", "[allocation]") {
+    model m;
+    m.add(3000, 2900, std::vector<double>(2900, 1.0), storage::plain);
+    m.link();
+    for (const Index k : {1, 700, 1001, 1473}) {
+        CAPTURE(k);
+        const storage_budget exactly{k * 5900};
+        CHECK(allocate(m.layers, exactly, allocation_rule::uniform).ranks[0] == std::optional(k));
+        CHECK(allocate(m.layers, {k * 5900 - 1 + 5900}, allocation_rule::uniform).ranks[0] ==
+              std::optional(k));
+    }
+    for (const allocation_rule rule : rules) {
+        CAPTURE(static_cast<int>(rule));
+        CHECK_FALSE(allocate(m.layers, {3000 * 2900}, rule).ranks[0].has_value());
+        CHECK(allocate(m.layers, {3000 * 2900 - 1}, rule).ranks[0] == std::optional<Index>(1474));
+    }
+}
+
+TEST_CASE("allocation: loss groups remove in proportion to 1/log L", "[allocation]") {
+    // At rank 150 of 600 each the norms of what is lost are 1 : e², with the least scaled to e: logarithms 1
+    // and 3. Half of the numbers go, so 3/4 of the one and 1/4 of the other.
+    model m;
+    m.add(600, 600, std::vector<double>(600, 1.0), storage::plain);
+    m.add(600, 600, std::vector<double>(600, std::exp(4.0)), storage::plain);
+    m.link();
+    const allocation found = allocate(m.layers, {600 * 600}, allocation_rule::loss_group);
+    REQUIRE(found.ranks[0].has_value());
+    REQUIRE(found.ranks[1].has_value());
+    CHECK(std::abs(*found.ranks[0] - 75) <= 1);
+    CHECK(std::abs(*found.ranks[1] - 225) <= 1);
+}
+
 TEST_CASE("allocation: an incomplete spectrum, a zero one, no layers", "[allocation]") {
     model m;
     m.add(20, 30, {5.0, 4.0, 3.0}, storage::plain);
@@ -341,6 +373,9 @@ TEST_CASE("allocation: the mask of pivoted storage is paid for once a layer", "[
     const layer_profile plain{.shape = {20, 9}};
     const storage_budget b{.per_number = 2, .per_eight_lines = 1};
     CHECK(b.cost(pivoted, 4) == 2 * 4 * (20 + 9 - 4) + 3);
+    const storage_budget indices{.per_number = 2, .per_index = 3};
+    CHECK(indices.cost(pivoted, 4) == 2 * 4 * (20 + 9 - 4) + 3 * 4);
+    CHECK(indices.cost(plain, 4) == 2 * 4 * (20 + 9));
     CHECK(b.cost(pivoted, {}) == 2 * 20 * 9);
     CHECK(b.cost(plain, 4) == 2 * 4 * (20 + 9));
 }
@@ -368,6 +403,9 @@ TEST_CASE("allocation: misuse", "[allocation]") {
     support::expect_error(with([&](layer_profile& l) { l.spectrum.leading = bad; }), {"layer 0", "nan"});
     support::expect_error(with([&](layer_profile& l) { l.spectrum.leading = l.spectrum.leading.first(2); }),
                           {"layer 0", "2 values", "3"});
+    for (const double rest : {-1.0, std::numeric_limits<double>::quiet_NaN()})
+        support::expect_error(with([&](layer_profile& l) { l.spectrum.rest = rest; }),
+                              {"layer 0", "the rest of its spectrum is"});
     support::expect_error(with([](layer_profile& l) {
                               l.losses = {1.0, 0.5};
                           }),

@@ -312,6 +312,10 @@ TEST_CASE("anchored: misuse", "[anchored]") {
     MatrixXd bad = p.w;
     bad(1, 2) = nan;
     expect_error([&] { (void)nsvd::anchored(bad, calib, nsvd::rank{2}); }, {"anchored", "W(1, 2) = nan"});
+    const MatrixXd huge = MatrixXd::Constant(5, 6, 0x1p1023);
+    calibration<double> grown(6);
+    grown.update(MatrixXd(8.0 * MatrixXd::Identity(6, 6)), MatrixXd::Identity(6, 6));
+    expect_error([&] { (void)nsvd::anchored_target(huge, grown); }, {"exceeds the range of double"});
     const MatrixXd one = MatrixXd::Constant(1, 1, 2.0);
     calibration<double> single(1);
     single.update(MatrixXd::Constant(1, 3, 3.0), MatrixXd::Constant(1, 3, 4.0));

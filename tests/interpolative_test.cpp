@@ -177,3 +177,15 @@ TEST_CASE("interpolative: graded matrices keep every digit of their scale", "[in
         CHECK(d.error * a.norm() == Approx(eigen_error(a, k) * a.norm()).epsilon(1e-3));
     }
 }
+
+TEST_CASE("interpolative: columns that are almost one keep what they differ by", "[interpolative]") {
+    // After the first pivot all norms have fallen by nine decades, below the rounding of what they were.
+    for (const std::uint64_t seed : {71, 72, 73}) {
+        const Eigen::MatrixXd a = support::gaussian(30, 1, seed) * support::gaussian(1, 20, seed + 10) +
+                                  1e-9 * support::gaussian(30, 20, seed + 20);
+        const auto d = nsvd::interpolative(a, nsvd::rank{20});
+        CAPTURE(seed, d.numerical_rank);
+        CHECK(d.numerical_rank == 20);
+        CHECK(d.status == nsvd::status::ok);
+    }
+}

@@ -221,6 +221,24 @@ TEST_CASE("truncate: nested decompositions keep the shares of their stages", "[l
     }
 }
 
+TEST_CASE("truncate: a late stage without the direction it is asked for", "[low_rank]") {
+    // Shares of 0.34, 0.33 and the rest of 5 are 2, 2, 1; of 4 they would be 1, 1, 2.
+    const Eigen::MatrixXd w = support::gaussian(8, 9, 77);
+    const auto d = nsvd::decompose(
+        w, {{nsvd::metric(), 0.34}, {nsvd::metric(), 0.33}, {nsvd::metric(), 0.33}}, nsvd::rank{5});
+    REQUIRE(d.info.stages.size() == 3);
+    REQUIRE(d.info.stages[2].rank == 1);
+    const auto cut = d.truncate(4);
+    CHECK(cut.rank() == 4);
+    // The stage before it keeps one instead.
+    CHECK(cut.info.stages[0].rank == 1);
+    CHECK(cut.info.stages[1].rank == 2);
+    CHECK(cut.info.stages[2].rank == 1);
+    const Eigen::Index kept[] = {0, 2, 3, 4};
+    CHECK(cut.left == d.left(Eigen::all, kept));
+    CHECK(cut.right == d.right(kept, Eigen::all));
+}
+
 TEST_CASE("truncate: NID keeps its identity block and the least squares optimum", "[low_rank]") {
     const auto d = nsvd::nested(w, calibrated(), nsvd::rank{12}, nid);
     for (Index k = 2; k <= 12; ++k) {

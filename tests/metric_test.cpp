@@ -117,3 +117,54 @@ TEST_CASE("metric: central moments that are not there", "[metric][moments]") {
                  {"central_gram_metric", "diagonal_metric"});
     expect_error([&] { (void)nsvd::central_gram_metric(c, nsvd::whitening::eigen, -1.0); }, {"blend", "-1"});
 }
+
+TEST_CASE("metric: products and the diagonal are those of the matrix", "[metric]") {
+    const Eigen::MatrixXd x = support::activations(7, 30, 5, 50.0);
+    nsvd::calibration<double> c(7);
+    c.update(x);
+    const Eigen::MatrixXd gram = x * x.transpose();
+    const Eigen::VectorXd s = Eigen::VectorXd::LinSpaced(7, 0.5, 4.0);
+    const Eigen::MatrixXd blended = gram + 0.3 * gram.trace() / 7.0 * Eigen::MatrixXd::Identity(7, 7);
+    const struct {
+        nsvd::metric m;
+        Eigen::MatrixXd matrix;
+    } cases[] = {{nsvd::gram_metric(c), gram},
+                 {nsvd::gram_metric(c, nsvd::whitening::eigen, 0.3), blended},
+                 {nsvd::metric(nsvd::cholesky_factor(blended)), blended},
+                 {nsvd::metric(nsvd::eigen_factor(gram)), gram},
+                 {nsvd::metric(nsvd::diagonal_factor(s)), Eigen::MatrixXd(s.cwiseAbs2().asDiagonal())},
+                 {nsvd::metric(), Eigen::MatrixXd::Identity(7, 7)}};
+    const Eigen::MatrixXd y = support::gaussian(7, 3, 6);
+    for (const auto& [m, matrix] : cases) {
+        CAPTURE(m.name());
+        const double norm = matrix.norm();
+        CHECK((m.times(y) - matrix * y).norm() <= 1e-13 * norm * y.norm());
+        CHECK((m.diagonal(7) - matrix.diagonal()).norm() <= 1e-13 * norm);
+        if (m.is_identity()) continue;
+        const Eigen::MatrixXd factor = m.factor().dense();
+        CHECK((factor * factor.transpose() - matrix).norm() <= 1e-12 * norm);
+    }
+    expect_error(
+        [] { (void)nsvd::metric(Eigen::MatrixXd(2, 3), 0.0, nsvd::whitening::cholesky, 2, "oblong"); },
+        {"metric", "2×3", "not square"});
+}
+
+TEST_CASE("metric: ASVD-0 scales channels by a power of their mean or largest size", "[metric]") {
+    const Eigen::MatrixXd x = support::activations(6, 25, 8, 20.0);
+    nsvd::calibration<double> c(6);
+    c.update(x);
+    for (const double alpha : {0.0, 0.25, 0.5, 1.0}) {
+        CAPTURE(alpha);
+        for (const auto of : {nsvd::statistic::mean, nsvd::statistic::max}) {
+            const Eigen::VectorXd size = of == nsvd::statistic::mean
+                                             ? Eigen::VectorXd(x.cwiseAbs().rowwise().mean())
+                                             : Eigen::VectorXd(x.cwiseAbs().rowwise().maxCoeff());
+            const Eigen::VectorXd expected = size.array().pow(2.0 * alpha);
+            CHECK((nsvd::diagonal_metric(c, alpha, of).diagonal(6) - expected).norm() <=
+                  1e-13 * expected.norm());
+        }
+        CHECK((nsvd::diagonal_metric(c, alpha).diagonal(6) -
+               nsvd::diagonal_metric(c, alpha, nsvd::statistic::mean).diagonal(6))
+                  .norm() == 0.0);
+    }
+}

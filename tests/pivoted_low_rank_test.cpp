@@ -108,7 +108,6 @@ TEMPLATE_TEST_CASE("pivoted storage: products with vectors and matrices", "[pivo
 
 TEST_CASE("pivoted storage: rows or columns, whichever rounding hurts less", "[pivoted]") {
     generator g(3);
-    // One row a thousand times the others: as a kept row it is stored, and not made of others.
     bool rows = false;
     bool columns = false;
     for (int turn = 0; turn < 20; ++turn) {
@@ -138,6 +137,22 @@ TEST_CASE("pivoted storage: rows or columns, whichever rounding hurts less", "[p
     }
     CHECK(rows);
     CHECK(columns);
+}
+
+TEST_CASE("pivoted storage: a large line is kept, not made of others", "[pivoted]") {
+    // One row a thousand times the others: kept, it is rounded once, and others have next to nothing of it.
+    // By columns every one of them is made of several that have its entry, and the rounding of each.
+    for (int turn = 0; turn < 10; ++turn) {
+        generator g(50 + static_cast<std::uint64_t>(turn));
+        auto d = factors<double>(g, 40, 40, 10);
+        d.left.row(7) *= 1000.0;
+        const auto p = nsvd::pivot(d);
+        CHECK(p.kept == lines::rows);
+        CHECK(std::binary_search(p.indices.begin(), p.indices.end(), 7));
+        const auto transposed = nsvd::pivot(nsvd::low_rank<double>{d.right.transpose(), d.left.transpose()});
+        CHECK(transposed.kept == lines::columns);
+        CHECK(transposed.indices == p.indices);
+    }
 }
 
 TEST_CASE("pivoted storage: dependent factors and zero matrices", "[pivoted]") {

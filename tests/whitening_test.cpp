@@ -154,6 +154,34 @@ TEST_CASE("whitening: a singular M gets the ridge it needs and no more", "[white
     CHECK(nsvd::whiten(gram(5, 32), whitening::eigen).kind == whitening::eigen);
 }
 
+TEST_CASE("whitening: a slightly indefinite M gets a ridge to match", "[whitening]") {
+    for (const double least : {1e-12, 1e-9, 1e-7}) {
+        CAPTURE(least);
+        // Eigenvalues −least and 2 + least, on a diagonal of ones.
+        const MatrixXd m = (MatrixXd(2, 2) << 1.0, 1.0 + least, 1.0 + least, 1.0).finished();
+        const auto f = nsvd::cholesky_factor(m);
+        CHECK(f.ridge > least);
+        CHECK(f.ridge < 11.0 * least);
+        CHECK(f.rank == 1);
+        MatrixXd ridged = m;
+        ridged.diagonal() *= 1.0 + f.ridge;
+        CHECK(factor_error(f.dense(), ridged) <= 1e-14);
+    }
+}
+
+TEST_CASE("whitening: the condition number is that of the factor", "[whitening]") {
+    // Of equilibrated M, 1 in the 1-norm is within n of that in the 2-norm; its root that of S.
+    for (const double least : {1e-2, 1e-4, 1e-8}) {
+        CAPTURE(least);
+        const MatrixXd m = (MatrixXd(2, 2) << 1.0, 1.0 - least, 1.0 - least, 1.0).finished();
+        const double expected = std::sqrt(least / (2.0 - least));
+        for (const auto& f : {nsvd::cholesky_factor(m), nsvd::eigen_factor(m)}) {
+            CHECK(f.rcond >= 0.5 * expected);
+            CHECK(f.rcond <= 2.0 * expected);
+        }
+    }
+}
+
 TEST_CASE("whitening: zero matrices and zero channels", "[whitening]") {
     const MatrixXd zero = MatrixXd::Zero(4, 4);
     for (const auto& f : {nsvd::cholesky_factor(zero), nsvd::eigen_factor(zero), nsvd::whiten(zero),
@@ -214,6 +242,7 @@ TEST_CASE("whitening: what is no metric throws", "[whitening]") {
     refused((MatrixXd(2, 2) << 1, 2, 2, 1).finished(), {"M(", "2", "semi-definite"});
     refused((MatrixXd(2, 2) << 0, 1, 1, 4).finished(), {"M(", "semi-definite"});
     expect_error([] { (void)nsvd::diagonal_factor(Eigen::Vector2d(1.0, -3.0)); }, {"s", "-3"});
+    expect_error([] { (void)nsvd::diagonal_factor(MatrixXd::Ones(3, 2)); }, {"diagonal_factor", "2 columns"});
     const auto f = nsvd::cholesky_factor(gram(3, 63));
     expect_error([&] { (void)f.apply(MatrixXd::Ones(2, 5)); }, {"apply", "x", "2", "3"});
     expect_error([&] { (void)f.apply_right(MatrixXd::Ones(5, 2)); }, {"apply_right", "w", "2", "3"});

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -38,25 +39,45 @@ private:
     int threads_ = 0;
 };
 
-/// OpenBLAS runs on one thread while this lives.
-class single_threaded_blas : public blas_threads {
+/// OpenBLAS runs on one thread while any of these lives, from whatever thread; then on as many as before.
+class single_threaded_blas {
 public:
-    single_threaded_blas() : blas_threads(1) {}
+    single_threaded_blas() {
+        const std::lock_guard lock(mutex_);
+        if (alive_++ == 0) guard_.emplace(1U);
+    }
+    single_threaded_blas(const single_threaded_blas&) = delete;
+    single_threaded_blas& operator=(const single_threaded_blas&) = delete;
+    ~single_threaded_blas() {
+        const std::lock_guard lock(mutex_);
+        if (--alive_ == 0) guard_.reset();
+    }
+
+private:
+    static inline std::mutex mutex_;
+    static inline int alive_ = 0;
+    static inline std::optional<blas_threads> guard_;
 };
+
 /// One a processor.
 [[nodiscard]] inline unsigned default_threads() {
     return std::max(1U, std::thread::hardware_concurrency());
 }
 
-/// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor). The
-/// first exception stops what has not started and is thrown again here.
+/// Whether this thread works for a loop.
+inline thread_local bool in_parallel_for = false;
+
+/// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor), or on this
+/// one alone within another such loop. The first exception stops what has not started and is thrown again here.
 template <class Work>
 void parallel_for(std::size_t count, unsigned threads, const Work& work) {
     const single_threaded_blas guard;
     std::atomic<std::size_t> next = 0;
     std::mutex mutex;
     std::exception_ptr failure;
+    const bool within = in_parallel_for;
     const auto run = [&] {
+        in_parallel_for = true;
         for (std::size_t i = next++; i < count; i = next++) {
             try {
                 work(i);
@@ -68,12 +89,14 @@ void parallel_for(std::size_t count, unsigned threads, const Work& work) {
         }
     };
     if (threads == 0) threads = default_threads();
+    if (within) threads = 1;
     const auto helpers = std::min<std::size_t>(threads, std::max<std::size_t>(count, 1)) - 1;
     {
         std::vector<std::jthread> pool;
         for (std::size_t i = 0; i < helpers; ++i)
             pool.emplace_back(run);
         run();
+        in_parallel_for = within;
     }
     if (failure) std::rethrow_exception(failure);
 }

@@ -120,41 +120,15 @@ public:
         multiply_into<Real>(inner.span(), b(), op::transpose, x, op::none);
         if (!has_inner()) return multiply_into<Real>(y, b(), op::none, inner.span(), op::none);
         scratch middle(pool_, cols(), x.cols());
-        if (keep_inner_) {
-            load_inner();
-            multiply_symmetric_into<Real>(middle.span(), c_->span(), inner.span());
-        } else {
-            set_constant<Real>(middle.span(), Real(0));
-            for_each_block([&](index first, index count, dense_span<Real> c) {
-                const index below = cols() - first - count;
-                const dense_ref<Real> from = inner.span().middleRows(first, count);
-                const dense_ref<Real> strip = c.bottomRows(below);
-                multiply_into<Real>(middle.span().bottomRows(below), strip, op::none, from, op::none,
-                                    into::add);
-                const dense_span<Real> square = c.topRows(count);
-                mirror_lower<Real>(square);
-                multiply_into<Real>(middle.span().middleRows(first, count), square, op::none, from, op::none,
-                                    into::add);
-                multiply_into<Real>(middle.span().middleRows(first, count), strip, op::transpose,
-                                    inner.span().bottomRows(below), op::none, into::add);
-            });
-        }
+        load_inner();
+        multiply_symmetric_into<Real>(middle.span(), c_->span(), inner.span());
         multiply_into<Real>(y, b(), op::none, middle.span(), op::none);
     }
-
-    /// C will be converted to single precision anew for each product, and not be kept: n² numbers less.
-    void stream_inner() noexcept { keep_inner_ = false; }
 
     /// tr G; mn² flops.
     [[nodiscard]] double trace() {
         if (!has_inner()) return squared_norm<Real>(b());
         double sum = 0.0;
-        if (!keep_inner_) {
-            for_each_half([&](dense_ref<Real> half, dense_ref<Real> block) {
-                sum += 2.0 * inner_product<Real>(half, block);
-            });
-            return sum;
-        }
         // ⟨C, BᵀB⟩: the same flops, all of them in one symmetric product.
         load_inner();
         scratch weights(pool_, cols(), cols());
@@ -385,32 +359,23 @@ private:
         c_.emplace(std::move(c));
     }
 
-    /// Calls `f(first, count, C_J)` for blocks J of columns of C, rows from the diagonal down; above the
-    /// diagonal it is undefined. `f` may write to the block.
-    template <class F>
-    void for_each_block(F&& f) {
-        scratch lower(pool_, cols(), chunk);
-        for (index first = 0; first < cols(); first += chunk) {
-            const index count = std::min(chunk, cols() - first);
-            const dense_span<Real> c = lower.span().block(0, 0, cols() - first, count);
-            inner_columns(c, first, count);
-            f(first, count, c);
-        }
-    }
-
     /// Calls `f(P_J, B_J)` for blocks J of columns with `B C Bᵀ = Σ_J P_J B_Jᵀ + B_J P_Jᵀ`: half of `C`, its
     /// diagonal halved, is multiplied, mn² flops in all.
     template <class F>
     void for_each_half(F&& f) {
+        scratch lower(pool_, cols(), chunk);
         scratch half(pool_, rows(), chunk);
-        for_each_block([&](index first, index count, dense_span<Real> c) {
+        for (index first = 0; first < cols(); first += chunk) {
+            const index count = std::min(chunk, cols() - first);
+            const dense_span<Real> c = lower.span().block(0, 0, cols() - first, count);
+            inner_columns(c, first, count);
             clear_above_diagonal<Real>(c);
             for (index j = 0; j < count; ++j)
                 c(j, j) *= Real(0.5);
             const dense_span<Real> p = half.span().leftCols(count);
             multiply_into<Real>(p, b().rightCols(cols() - first), op::none, c, op::none);
             f(p, b().middleCols(first, count));
-        });
+        }
     }
 
     const metric& metric_;
@@ -429,7 +394,6 @@ private:
     double whole_ = 0.0;
     std::optional<scratch> columns_;  ///< BᵀB where it is known and B is not, and
     double product_scale_ = 0.0;      ///< its squared norm before what was added to Q was taken off
-    bool keep_inner_ = true;
 };
 
 }  // namespace nsvd::inline NSVD_ABI::detail

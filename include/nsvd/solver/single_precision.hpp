@@ -222,10 +222,7 @@ auto single_precision_solver<Scalar>::begin(const solver_choice& choice, const g
     }
     if (columns_known(choice))
         return problem{gram_operator<float>(**columns_, w_.rows(), wq_, off.w, metric_, pool_)};
-    problem p{gram_operator<float>(w_, q_, wq_, off.vectors, metric_, pool_)};
-    // Few products are wanted of an operator that is only there to be formed.
-    if (choice.route != route::krylov && !choice.right && 2 * w_.cols() > 3 * w_.rows()) p.g.stream_inner();
-    return p;
+    return problem{gram_operator<float>(w_, q_, wq_, off.vectors, metric_, pool_)};
 }
 
 /// Forms the Gram matrix where the route wants it, and the trace unless it is to be estimated. `taken` is

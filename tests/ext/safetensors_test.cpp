@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The safetensors reader and writer: round trips, and every way in which a header can be wrong.
-#include "llm_support.hpp"
+#include "llm/llm_support.hpp"
 #include "support/catch.hpp"
 
 #include <nsvd/ext/safetensors.hpp>
