@@ -9,7 +9,7 @@ seconds="${1:-60}"
 shift || true
 folder=build/fuzz
 all=(calibration checkpoint config decompose report safetensors statistics tokens vocabulary)
-targets=("${@:-${all[@]}}")
+targets=("$@")
 [ $# -gt 0 ] || targets=("${all[@]}")
 jobs="${NSVD_FUZZ_JOBS:-$(nproc)}"
 [ "$jobs" -le 2 ] || jobs=2
@@ -25,10 +25,9 @@ fuzz() {
     "$folder/tests/fuzz/fuzz_$target" "${options[@]}" -runs=0 "tests/fuzz/seeds/$target" >"$log" 2>&1 &&
         "$folder/tests/fuzz/fuzz_$target" "${options[@]}" -max_total_time="$seconds" "$folder/corpus/$target" \
             "tests/fuzz/seeds/$target" >>"$log" 2>&1
-    echo $? >"$found.status"
+    echo $? >"$found.status"  # of either
 }
 
-rm -rf "$folder/found"
 mkdir -p "$folder/found"
 for target in "${targets[@]}"; do
     mkdir -p "$folder/corpus/$target"

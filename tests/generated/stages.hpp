@@ -41,6 +41,7 @@ struct in_double {
 struct roundings {
     double plain;     ///< to ‖W − W′‖
     double weighted;  ///< to ‖(W − W′) S‖
+    double grain;     ///< of `plain`, that of denormal factors, which decides between tied values
 };
 
 template <class Scalar>
@@ -53,7 +54,7 @@ roundings roundings_of(const layer_case& c, const matrices<Scalar>&, const probl
     const double grain = std::ldexp(std::sqrt(static_cast<double>(c.n * c.m)),
                                     std::numeric_limits<typename layer::factor>::min_exponent -
                                         std::numeric_limits<typename layer::factor>::digits - c.w_scale);
-    return {own * p.target.norm() + grain, (own * p.target.norm() + grain) * p.inputs.norm()};
+    return {own * p.target.norm() + grain, (own * p.target.norm() + grain) * p.inputs.norm(), grain};
 }
 
 /// Stage after stage: what is left in its metric is the least that its rank can leave, and `info` says so.
@@ -96,7 +97,9 @@ void check_stages(const layer_case& c, const matrices<Scalar>& l,
             parameters -= stage.rank * stage.rank;
             within("columns take nothing away", left, before.norm() + noise);
         } else if (stage.metric != "completion") {
-            within("loss over optimum", left, std::hypot(best * (1 + 1e-6), noise));
+            within("loss over optimum", left,
+                   std::hypot(best * (1 + 1e-6), noise) +
+                       rounding.grain * (first_metric ? p.inputs.norm() : 1.0));
         }
         within("optimum over loss", best, left + noise);
     }
