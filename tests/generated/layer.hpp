@@ -38,8 +38,11 @@ struct numbers {
     };
     channels(c.dead_channels, [&](Index i) { all.x.row(i).setZero(); });
     channels(c.constant_channels, [&](Index i) { all.x.row(i).setConstant(3.0); });
+    // Each of them once.
+    const Index first = g.integer(0, c.n - 1);
+    for (Index j = 0; j < std::min(c.tiny_columns, c.n); ++j)
+        all.w.col((first + j) % c.n) *= 0x1p-60;
     channels(c.equal_columns, [&](Index j) { all.w.col(j) = all.w.col(0); });
-    channels(c.tiny_columns, [&](Index j) { all.w.col(j) *= 0x1p-60; });
     for (Index i = 0; i < c.zero_rows; ++i)
         all.w.row(g.integer(0, c.m - 1)).setZero();
     all.a = all.x + 0.1 * g.gaussian(c.n, c.tokens);
