@@ -43,4 +43,4 @@ TEXT
 
 build_packages=(g++ cmake ninja-build libeigen3-dev libopenblas-dev liblapacke-dev nlohmann-json3-dev libcli11-dev
     libfmt-dev libxxhash-dev)
-test_packages=(catch2 pkg-config doxygen libopenmpi-dev openmpi-bin)
+test_packages=(catch2 pkg-config doxygen libopenmpi-dev openmpi-bin librapidcheck-dev)
