@@ -5,11 +5,15 @@ set(nsvd_extension_needs
     "armadillo     armadillo"
     "atomic_file   -"
     "calibration_file nlohmann/json.hpp"
+    "file_access   -"
     "fmt           fmt/format.h"
+    "gram_file     nlohmann/json.hpp"
     "gsl           gsl/gsl_matrix.h"
     "mdspan        -"
     "opencv        opencv2/core.hpp opencv4"
+    "out_of_core   nlohmann/json.hpp"
     "safetensors   nlohmann/json.hpp"
+    "stored_gram   nlohmann/json.hpp"
     "torch         torch/torch.h torch/csrc/api/include"
     "xtensor       xtensor/xtensor.hpp")
 

@@ -120,6 +120,16 @@ lapack_int geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
                                pivots.data(), tau.data(), work.data(), size(lwork, "workspace of dgeqp3"));
 }
 
+/// Householder QR over the m×k matrix `a` (k ≤ m): R, and reflectors below its diagonal.
+template <class Real>
+lapack_int geqrf(dense_out<Real> a, Real* tau) {
+    const std::int64_t lwork = block * a.cols();
+    vector<Real> work(lwork);
+    return routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
+        LAPACK_COL_MAJOR, size(a.rows()), size(a.cols()), a.data(), size(a.outerStride()), tau, work.data(),
+        size(lwork, "workspace of geqrf"));
+}
+
 /// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR.
 template <class Real>
 lapack_int thin_q(dense_matrix<Real>& a) {
@@ -128,9 +138,7 @@ lapack_int thin_q(dense_matrix<Real>& a) {
     const std::int64_t lwork = block * k;
     vector<Real> tau(k);
     vector<Real> work(lwork);
-    const lapack_int info = routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
-        LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
-        size(lwork, "workspace of geqrf"));
+    const lapack_int info = geqrf<Real>(a, tau.data());
     if (info != 0) return info;
     return routine<Real>(LAPACKE_sorgqr_work, LAPACKE_dorgqr_work)(
         LAPACK_COL_MAJOR, size(m), size(k), size(k), a.data(), size(m), tau.data(), work.data(),

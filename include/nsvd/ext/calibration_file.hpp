@@ -104,11 +104,20 @@ template <real_scalar Scalar = float>
     }
 }
 
+namespace detail {
+
+/// What files of one calibration say of themselves.
+[[nodiscard]] inline safetensors::string_map calibration_metadata() {
+    return {{"format", "nsvd.calibration"}, {"version", "1"}};
+}
+
+}  // namespace detail
+
 /// Writes one calibration to a file that appears under its name when it is complete. Throws `nsvd::error` if
 /// it can't be written; a file that was there before is then untouched.
 template <real_scalar Scalar>
 void save_calibration(const std::filesystem::path& path, const calibration<Scalar>& calib) {
-    safetensors::write(path, to_tensors(calib), {{"format", "nsvd.calibration"}, {"version", "1"}});
+    safetensors::write(path, to_tensors(calib), detail::calibration_metadata());
 }
 
 /// Reads what `save_calibration` wrote, checked; errors as for `calibration_from`. `Scalar` may differ from
@@ -117,12 +126,9 @@ template <real_scalar Scalar = float>
 [[nodiscard]] calibration<Scalar> load_calibration(const std::filesystem::path& path) {
     const safetensors::file file(path);
     const auto& metadata = file.metadata();
-    const auto is = [&](const char* key, const char* value) {
-        const auto found = metadata.find(key);
-        return found != metadata.end() && found->second == value;
-    };
-    if (!is("format", "nsvd.calibration") || !is("version", "1"))
-        throw error(path.string() + ": not a calibration of version 1: its metadata say nothing like it");
+    for (const auto& [key, value] : detail::calibration_metadata())
+        if (const auto found = metadata.find(key); found == metadata.end() || found->second != value)
+            throw error(path.string() + ": not a calibration of version 1: its metadata say nothing like it");
     return calibration_from<Scalar>(file);
 }
 
