@@ -553,8 +553,7 @@ template <matrix W, rank_policy Policy>
              [&](index first, nsvd::detail::dense_span<const double> rows) {
                  detail::require_range<scalar>(rows, where);
                  nsvd::detail::assign<scalar, double>(
-                     nsvd::detail::transposed_span(result.right).middleCols(first, rows.rows()),
-                     nsvd::detail::transposed<double>(rows));
+                     nsvd::detail::transposed_span(result.right).middleRows(first, rows.rows()), rows);
              }});
     return result;
 }
