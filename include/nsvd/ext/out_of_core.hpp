@@ -105,8 +105,9 @@ struct memory_plan {
         const std::size_t square = s * s;
         fixed = (4 + static_cast<std::size_t>(gram_stages)) * square + 512 * s + least * least;
         a_row = 3 * s + std::max<std::size_t>(s, 256);
-        // `decompose` in memory, measured (tests/ext/out_of_core_test.cpp), metrics included.
-        solve = (12 + 3 * static_cast<std::size_t>(gram_stages)) * square + 1024 * s;
+        // `decompose` in memory where all of it is solved in double, metrics and a scaled copy included; what
+        // single precision answers takes half of that.
+        solve = (10 + 3 * static_cast<std::size_t>(gram_stages)) * square + 1024 * s;
     }
     static constexpr std::size_t least = 64;  ///< rows of a panel
     [[nodiscard]] std::size_t needed() const {
