@@ -12,6 +12,8 @@ set(nsvd_extension_needs
     "mdspan        -"
     "opencv        opencv2/core.hpp opencv4"
     "out_of_core   nlohmann/json.hpp"
+    "out_of_core_options nlohmann/json.hpp"
+    "panel_decomposition nlohmann/json.hpp"
     "safetensors   nlohmann/json.hpp"
     "stored_gram   nlohmann/json.hpp"
     "torch         torch/torch.h torch/csrc/api/include"

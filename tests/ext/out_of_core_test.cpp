@@ -76,8 +76,12 @@ void check_like_in_memory(const Eigen::Matrix<Scalar, -1, -1>& w, const std::vec
     CHECK(std::abs(a - b) <= 1e-5 * b + 1e3 * eps * whole);
     const Eigen::MatrixXd q = actual.left.template cast<double>();
     CHECK((q.transpose() * q - Eigen::MatrixXd::Identity(k, k)).norm() <= 100 * eps * double(k));
-    CHECK(actual.info.loss ==
-          Approx(expected.info.loss).epsilon(1e-4).margin(1e3 * eps * expected.info.stages[0].total));
+    // Squares of what is near the ends of the range of double are in other units: their ratios count.
+    const auto part = [](const nsvd::stage_info& stage) {
+        return stage.total == 0.0 ? 0.0 : stage.loss / stage.total;
+    };
+    CHECK(part(actual.info.stages[0]) ==
+          Approx(part(expected.info.stages[0])).epsilon(1e-4).margin(1e3 * eps));
     CHECK(actual.info.stages[0].metric == expected.info.stages[0].metric);
 }
 
@@ -438,8 +442,8 @@ constexpr std::size_t slack = std::size_t{4} << 20;
 TEST_CASE("out of core: within the memory that is stated", "[out_of_core]") {
     const folder f;
     for (const bool wide : {true, false}) {
-        const Eigen::Index m = wide ? 600 : 24000;
-        const Eigen::Index n = wide ? 24000 : 600;
+        const Eigen::Index m = wide ? 600 : 12000;
+        const Eigen::Index n = wide ? 12000 : 600;
         const auto path = f.path / "w.safetensors";
         {
             // Of low rank and a little noise: single precision can't answer that, so that the solver needs

@@ -110,10 +110,10 @@ inline gram_file::gram_file(std::filesystem::path path, index features, std::siz
                                                   {"weight", dtype::F64, {1}},
                                                   {"tokens", dtype::I64, {1}}};
     const std::string header = safetensors::writer::header(path_, entries, detail::calibration_metadata());
+    sum_ = sum_abs_ = max_abs_ = detail::zeros<double>(features, 1);
     start_ = header.size();
     file_.reserve(place(0, features) + 3 * column + 2 * sizeof(double));
     file_.write_at(0, std::as_bytes(std::span(header)));
-    sum_ = sum_abs_ = max_abs_ = detail::zeros<double>(features, 1);
     panel_.resize(features, std::min<index>({features, 256, std::max<index>(columns / 4, 1)}));
     gathered_.resize(features, columns - width());
 }
