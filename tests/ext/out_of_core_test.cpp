@@ -5,6 +5,7 @@
 
 #include <nsvd/ext/gram_file.hpp>
 #include <nsvd/ext/out_of_core.hpp>
+#include <nsvd/extern_templates.hpp>
 #include <nsvd/nsvd.hpp>
 
 #include <chrono>
@@ -434,6 +435,12 @@ int within(std::size_t bytes, const std::function<void()>& work, std::size_t* pe
     return WIFEXITED(status) ? WEXITSTATUS(status) : failed;
 }
 
+/// The tensor `w` of a file that has it as F32, mapped.
+nsvd::strided_view<float> floats(const nsvd::safetensors::file& file) {
+    const nsvd::safetensors::view& w = file.at("w");
+    return {reinterpret_cast<const float*>(w.bytes.data()), w.shape[0], w.shape[1], w.shape[1], 1};
+}
+
 /// What malloc holds back of what was freed.
 constexpr std::size_t slack = std::size_t{4} << 20;
 
@@ -460,9 +467,8 @@ TEST_CASE("out of core: within the memory that is stated", "[out_of_core]") {
             Eigen::VectorXd scale = Eigen::VectorXd::LinSpaced(n, 1.0, 2.0);
             const std::vector<ooc::stage> stages{{nsvd::metric(nsvd::diagonal_factor(scale)), 0.9},
                                                  {nsvd::metric(), 0.1}};
-            nsvd::safetensors::visit_matrix(file.at("w"), [&](const auto& w) {
-                (void)ooc::decompose_into(f.path / "factors.safetensors", w, stages, nsvd::rank{200}, how);
-            });
+            (void)ooc::decompose_into(f.path / "factors.safetensors", floats(file), stages, nsvd::rank{200},
+                                      how);
         };
         CHECK(within(memory + slack, [&] { run({.memory = memory, .scratch = f.path}); }) == done);
         // The limit is one: a matrix of that size can't be had, nor the whole in memory.
@@ -521,13 +527,11 @@ TEST_CASE("out of core: a large layer", "[.][large]") {
     timed("decomposition", [&] {
         const nsvd::safetensors::file file(w_path);
         const std::vector<ooc::stage> stages{{nsvd::stored_gram(gram_path)}};
-        nsvd::safetensors::visit_matrix(file.at("w"), [&](const auto& view) {
-            const auto info = ooc::decompose_into(factors, view, stages, nsvd::rank{k},
-                                                  {.memory = memory, .scratch = f.path});
-            std::printf("loss %.6e of %.6e, %s, %s\n", info.loss, info.stages[0].total, info.solver.c_str(),
-                        std::string(to_string(info.status)).c_str());
-            std::fflush(stdout);
-        });
+        const auto info = ooc::decompose_into(factors, floats(file), stages, nsvd::rank{k},
+                                              {.memory = memory, .scratch = f.path});
+        std::printf("loss %.6e of %.6e, %s, %s\n", info.loss, info.stages[0].total, info.solver.c_str(),
+                    std::string(to_string(info.status)).c_str());
+        std::fflush(stdout);
     });
     const nsvd::safetensors::file file(factors);
     const Eigen::MatrixXf left = nsvd::safetensors::to_matrix<float>(file.at("left"));

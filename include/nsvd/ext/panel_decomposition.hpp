@@ -105,6 +105,7 @@ private:
     }
     [[nodiscard]] bool wants_basis() const;
     void check() const;
+    static void scale(dense_span<double> a, int exponent);
     void read(index first, dense_span<double> to) const;
     void find_scale();
     [[nodiscard]] Eigen::MatrixXd triangle();
@@ -153,15 +154,18 @@ inline bool panel_decomposition::wants_basis() const {
     });
 }
 
+/// `A ← A·2^exponent`. In two steps, since 2^exponent itself can be out of range where the product is not.
+inline void panel_decomposition::scale(dense_span<double> a, int exponent) {
+    for (const int part : {exponent / 2, exponent - exponent / 2}) {
+        const std::vector<double> factor(static_cast<std::size_t>(a.cols()), std::ldexp(1.0, part));
+        assign_scaled<double, double>(a, a, factor.data());
+    }
+}
+
 inline void panel_decomposition::read(index first, dense_span<double> to) const {
     poll();
     w_.read(first, to);
-    if (exponent_ == 0) return;
-    // In two steps: 2^exponent itself can be out of range where the product is not.
-    for (const int part : {exponent_ / 2, exponent_ - exponent_ / 2}) {
-        const std::vector<double> factor(static_cast<std::size_t>(to.cols()), std::ldexp(1.0, -part));
-        assign_scaled<double, double>(to, to, factor.data());
-    }
+    if (exponent_ != 0) scale(to, -exponent_);
 }
 
 /// One pass over W, which checks it.
@@ -391,15 +395,14 @@ inline decomposition_info panel_decomposition::run(std::optional<index> known,
             r, std::span<const nsvd::stage>(metrics),
             [&](const spectrum& values, const shape&) { return choose(values); }, inner, where_);
     }();
-    if (w_.wide())
-        for (const stage& s : stages_) {
-            // A metric of less than full rank shows only where that is less than the smaller side.
-            const auto* m = std::get_if<nsvd::metric>(&s.by);
-            const index rank =
-                m != nullptr ? m->rank_limit(w_.whole.cols) : std::get<stored_gram>(s.by).rank_limit();
-            if (&s == &stages_.front() && rank < w_.whole.cols)
-                small.info.status = std::max(small.info.status, status::singular_metric);
-        }
+    if (w_.wide()) {
+        // That a metric has less than full rank shows in the small one only where it is less than the side.
+        const stage& first = stages_.front();
+        const auto* m = std::get_if<nsvd::metric>(&first.by);
+        const index rank =
+            m != nullptr ? m->rank_limit(w_.whole.cols) : std::get<stored_gram>(first.by).rank_limit();
+        if (rank < w_.whole.cols) small.info.status = std::max(small.info.status, status::singular_metric);
+    }
 
     sink.begin(small.rank());
     if (sink.single) small.left = converted<double, float>(converted<float, double>(small.left));
@@ -418,12 +421,7 @@ inline decomposition_info panel_decomposition::run(std::optional<index> known,
             const dense_span<double> rows = buffer(product, p.count, small.rank());
             read(p.first, part);
             multiply_into<double>(rows, part, op::none, small.left, op::none);
-            const std::vector<double> one_half(static_cast<std::size_t>(rows.cols()),
-                                               std::ldexp(1.0, exponent_ / 2));
-            const std::vector<double> rest(static_cast<std::size_t>(rows.cols()),
-                                           std::ldexp(1.0, exponent_ - exponent_ / 2));
-            assign_scaled<double, double>(rows, rows, one_half.data());
-            assign_scaled<double, double>(rows, rows, rest.data());
+            scale(rows, exponent_);
             sink.right(p.first, rows);
         }
     }
