@@ -55,8 +55,8 @@ int main() {
     const Eigen::MatrixXf rounded = st::to_matrix<float>(layer.at("down_proj.weight"));
     const auto expected = nsvd::nested(rounded, in_memory, nsvd::compression{0.5}, {.share = 0.95});
     const double error = nsvd::weighted_error(rounded, d, in_memory);
-    std::printf("memory %.1f MB, W alone %.1f MB in double; rank %lld\n",
-                static_cast<double>(options.memory) / 1e6, 8e-6 * m * n, static_cast<long long>(d.rank()));
+    std::printf("memory %.1f MB, the Gram matrix has %.1f MB; rank %lld\n",
+                static_cast<double>(options.memory) / 1e6, 8e-6 * n * n, static_cast<long long>(d.rank()));
     std::printf("Gram matrices differ by %.1e, error %.4f, in memory %.4f\n", difference, error,
                 nsvd::weighted_error(rounded, expected, in_memory));
     fs::remove_all(folder);

@@ -54,7 +54,7 @@ double loss(const Eigen::MatrixXd& w, const Eigen::MatrixXd& approximation, cons
 template <class Scalar>
 void check_like_in_memory(const Eigen::Matrix<Scalar, -1, -1>& w, const std::vector<nsvd::stage>& inner,
                           const std::vector<ooc::stage>& outer, const Eigen::MatrixXd& m, Eigen::Index k,
-                          Eigen::Index grams, int line = __builtin_LINE()) {
+                          Eigen::Index grams, std::size_t more = 0, int line = __builtin_LINE()) {
     INFO("called at line " << line);
     CAPTURE(w.rows(), w.cols(), k);
     const auto expected = nsvd::decompose(w, std::span<const nsvd::stage>(inner), nsvd::rank{k},
