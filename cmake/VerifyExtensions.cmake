@@ -6,12 +6,18 @@ set(nsvd_extension_needs
     "atomic_file   -"
     "calibration_file nlohmann/json.hpp,xxhash.h"
     "checksum      nlohmann/json.hpp,xxhash.h"
+    "file_access   -"
     "fmt           fmt/format.h"
+    "gram_file     nlohmann/json.hpp"
     "gsl           gsl/gsl_matrix.h"
     "mdspan        -"
     "mpi           mpi.h x86_64-linux-gnu/mpi openmpi-x86_64 mpich"
     "opencv        opencv2/core.hpp opencv4"
+    "out_of_core   nlohmann/json.hpp"
+    "out_of_core_options nlohmann/json.hpp"
+    "panel_decomposition nlohmann/json.hpp"
     "safetensors   nlohmann/json.hpp"
+    "stored_gram   nlohmann/json.hpp"
     "torch         torch/torch.h torch/csrc/api/include"
     "xtensor       xtensor/xtensor.hpp")
 

@@ -287,6 +287,17 @@ template <class Real>
     return result;
 }
 
+/// Householder QR over the m×k matrix `a` (k ≤ m): R, and reflectors below its diagonal, as
+/// `apply_reflectors` takes them with an offset of 0. 2mk² flops.
+template <class Real>
+[[gnu::noinline]] void qr_in_place(dense_out<Real> a, Real* tau) {
+#if defined(NSVD_USE_LAPACK)
+    lapack::geqrf<Real>(a, tau);
+#else
+    householder_qr<Real>(a, tau);
+#endif
+}
+
 /// Householder QR: overwrites `a` (m×k, k ≤ m) with an orthonormal basis whose leading columns span those of
 /// `a` as far as they are independent; the others complete the basis. No diagonal entry of R is negative, as
 /// with CholeskyQR: what was orthonormal stays what it was. 4mk² flops.

@@ -130,6 +130,17 @@ void geqp3(dense_matrix<Real>& a, std::vector<lapack_int>& pivots) {
         "dgeqp3");
 }
 
+/// Householder QR over the m×k matrix `a` (k ≤ m): R, and reflectors below its diagonal.
+template <class Real>
+void geqrf(dense_out<Real> a, Real* tau) {
+    const std::int64_t lwork = block * a.cols();
+    vector<Real> work(lwork);
+    require_done(routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
+                     LAPACK_COL_MAJOR, size(a.rows()), size(a.cols()), a.data(), size(a.outerStride()), tau,
+                     work.data(), size(lwork, "workspace of geqrf")),
+                 routine<Real>("sgeqrf", "dgeqrf"));
+}
+
 /// Overwrites the m×k matrix `a` (k ≤ m) with the first k columns of the Q of its Householder QR; the
 /// diagonal of R goes to `diagonal`.
 template <class Real>
@@ -139,10 +150,7 @@ void thin_q(dense_matrix<Real>& a, vector<Real>& diagonal) {
     const std::int64_t lwork = block * k;
     vector<Real> tau(k);
     vector<Real> work(lwork);
-    require_done(routine<Real>(LAPACKE_sgeqrf_work, LAPACKE_dgeqrf_work)(
-                     LAPACK_COL_MAJOR, size(m), size(k), a.data(), size(m), tau.data(), work.data(),
-                     size(lwork, "workspace of geqrf")),
-                 routine<Real>("sgeqrf", "dgeqrf"));
+    geqrf<Real>(a, tau.data());
     diagonal.resize(k);
     for (std::int64_t j = 0; j < k; ++j)
         diagonal(j) = a(j, j);

@@ -2,8 +2,11 @@
 #pragma once
 
 #include "../error.hpp"
+#include "file_access.hpp"
 
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
@@ -34,7 +37,7 @@ public:
             temporary_ = path_;
             temporary_ += std::string(".").append(std::to_string(::getpid()));
             temporary_ += std::string("-").append(std::to_string(attempt)).append(".partial");
-            descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
             if (descriptor_ < 0 && (errno != EEXIST || attempt == 99)) fail("cannot be written");
         }
     }
@@ -58,6 +61,17 @@ public:
         }
     }
 
+    /// Makes it that long, of zeros, to be filled in any order; throws where the disk has no room.
+    void reserve(std::uint64_t size) { detail::reserve(descriptor_, path_, size); }
+    /// Writes at a place of it.
+    void write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+        detail::write_at(descriptor_, path_, offset, bytes);
+    }
+    /// Reads what was written.
+    void read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
+        detail::read_at(descriptor_, path_, offset, bytes);
+    }
+
     /// Flushes and gives the file its name; nothing can be written afterwards.
     void commit() {
         if (::fsync(descriptor_) != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0)
@@ -66,9 +80,7 @@ public:
     }
 
 private:
-    [[noreturn]] void fail(const char* what) const {
-        throw error(path_.string() + ": " + what + ": " + std::generic_category().message(errno));
-    }
+    [[noreturn]] void fail(const char* what) const { detail::throw_file_error(path_, what, errno); }
 
     std::filesystem::path path_;
     std::filesystem::path temporary_;

@@ -153,11 +153,20 @@ template <real_scalar Scalar = float>
     }
 }
 
+namespace detail {
+
+/// What files of one calibration say of themselves; those of version 1 have no checksum.
+[[nodiscard]] inline safetensors::string_map calibration_metadata(const char* version) {
+    return {{"format", "nsvd.calibration"}, {"version", version}};
+}
+
+}  // namespace detail
+
 /// Writes one calibration to a file that appears under its name when it is complete. Throws `nsvd::error` if
 /// it can't be written; a file that was there before is then untouched.
 template <real_scalar Scalar>
 void save_calibration(const std::filesystem::path& path, const calibration<Scalar>& calib) {
-    safetensors::write(path, to_tensors(calib), {{"format", "nsvd.calibration"}, {"version", "2"}});
+    safetensors::write(path, to_tensors(calib), detail::calibration_metadata("2"));
 }
 
 /// Reads what `save_calibration` wrote, checked; errors as for `calibration_from`. Files of version 1 are

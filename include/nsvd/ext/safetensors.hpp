@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../error.hpp"
+#include "../matrix.hpp"
 #include "atomic_file.hpp"
 
 #include <Eigen/Core>
@@ -194,6 +195,22 @@ template <class Scalar>
     });
 }
 
+/// Calls `f` with the tensor (m×n) as a `strided_view` of its scalar: the numbers where the file has them.
+/// Throws nsvd::error unless it has two dimensions and a floating-point dtype, and for numbers that are not
+/// aligned, which no usual writer leaves so.
+template <class F>
+decltype(auto) visit_matrix(const view& t, F&& f) {
+    if (t.shape.size() != 2)
+        throw error("a tensor of " + std::to_string(t.shape.size()) + " dimensions is not a matrix");
+    return visit_scalar(t.dtype, [&](auto scalar) -> decltype(auto) {
+        using stored = decltype(scalar);
+        if (reinterpret_cast<std::uintptr_t>(t.bytes.data()) % alignof(stored) != 0)
+            throw error("the numbers of a tensor are not aligned: write the file anew");
+        return f(strided_view<stored>{reinterpret_cast<const stored*>(t.bytes.data()), t.shape[0], t.shape[1],
+                                      t.shape[1], 1});
+    });
+}
+
 /// A tensor that owns a row-major copy of the m×n matrix, rounded to `type` (values outside its range become
 /// infinite).
 template <class Derived>
@@ -225,10 +242,8 @@ public:
     /// Throws nsvd::error for names given twice, and when writing fails.
     writer(const std::filesystem::path& path, std::span<const entry> tensors, const string_map& metadata = {})
         : path_(path), entries_(tensors.begin(), tensors.end()), out_(path) {
-        const auto header = make_header(metadata);
-        const std::uint64_t length = header.size();
-        out_.write(std::as_bytes(std::span(&length, 1)));
-        out_.write(std::as_bytes(std::span(header)));
+        const std::string head = header(path, tensors, metadata);
+        out_.write(std::as_bytes(std::span(head)));
     }
 
     /// The data of the next tensor, in the order of the entries. Throws nsvd::error where they don't fit its
@@ -237,22 +252,27 @@ public:
         if (next_ == entries_.size()) throw error(path_.string() + ": all tensors are written");
         const auto& t = entries_[next_++];
         if (bytes_of(t) != bytes.size())
-            fail(t, std::to_string(bytes.size()) + " bytes don't fit its dtype and shape");
+            fail(path_, t, std::to_string(bytes.size()) + " bytes don't fit its dtype and shape");
         out_.write(bytes);
     }
 
+    /// What precedes the data in a file of these tensors: length and header, a multiple of 8 bytes. Throws
+    /// nsvd::error for names given twice.
+    [[nodiscard]] static std::string header(const std::filesystem::path& path, std::span<const entry> tensors,
+                                            const string_map& metadata = {});
+
     /// Throws nsvd::error where tensors are missing, and when writing fails.
     void commit() {
-        if (next_ != entries_.size()) fail(entries_[next_], "was not written");
+        if (next_ != entries_.size()) fail(path_, entries_[next_], "was not written");
         out_.commit();
     }
 
 private:
     [[nodiscard]] static std::size_t bytes_of(const entry& t) { return count_of(t.shape) * size_of(t.dtype); }
-    [[noreturn]] void fail(const entry& t, const std::string& what) const {
-        throw error(path_.string() + ": tensor '" + t.name + "': " + what);
+    [[noreturn]] static void fail(const std::filesystem::path& path, const entry& t,
+                                  const std::string& what) {
+        throw error(path.string() + ": tensor '" + t.name + "': " + what);
     }
-    [[nodiscard]] std::string make_header(const string_map& metadata) const;
 
     std::filesystem::path path_;
     std::vector<entry> entries_;
@@ -260,11 +280,14 @@ private:
     atomic_file out_;
 };
 
-inline std::string writer::make_header(const string_map& metadata) const {
+inline std::string writer::header(const std::filesystem::path& path, std::span<const entry> tensors,
+                                  const string_map& metadata) {
     // Strings alone are made by nlohmann: objects of it ask for memory where they are destroyed, and without
     // that end the program.
     const auto quoted = [](const std::string& text) { return nlohmann::json(text).dump(); };
-    std::string header = "{";
+    std::uint64_t length = 0;
+    std::string header(sizeof length, ' ');
+    header += '{';
     try {
         std::string strings;
         for (const auto& [key, value] : metadata)
@@ -272,8 +295,8 @@ inline std::string writer::make_header(const string_map& metadata) const {
         if (!metadata.empty()) header += "\"__metadata__\":{" + strings + "},";
         std::set<std::string> names{"__metadata__"};
         std::size_t offset = 0;
-        for (const auto& t : entries_) {
-            if (!names.insert(t.name).second) fail(t, "the name is taken");
+        for (const auto& t : tensors) {
+            if (!names.insert(t.name).second) fail(path, t, "the name is taken");
             std::string shape;
             for (const std::int64_t size : t.shape)
                 shape += (shape.empty() ? "" : ",") + std::to_string(size);
@@ -283,11 +306,13 @@ inline std::string writer::make_header(const string_map& metadata) const {
                       "\",\"shape\":[" + shape + "]},";
         }
     } catch (const nlohmann::json::exception& e) {
-        throw error(path_.string() + ": names and metadata must be UTF-8: " + e.what());
+        throw error(path.string() + ": names and metadata must be UTF-8: " + e.what());
     }
     if (header.back() == ',') header.pop_back();
     header += '}';
     header.resize((header.size() + 7) / 8 * 8, ' ');
+    length = header.size() - sizeof length;
+    std::memcpy(header.data(), &length, sizeof length);
     return header;
 }
 
