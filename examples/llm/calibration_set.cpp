@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "calibration_set.hpp"
 
+#include "kept_tensors.hpp"
 #include "shrinkage.hpp"
 
 #include <nsvd/error.hpp>
@@ -119,13 +120,14 @@ block_statistics statistics_in_files::gather(std::size_t block) {
 
 void write_calibration_set(const fs::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
-                           safetensors::string_map metadata, const journal& kept) {
+                           safetensors::string_map metadata, const journal& kept,
+                           const std::function<void()>& check) {
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
         const auto part = kept.path(fmt::format("calibration-{:05}.safetensors", i));
-        if (!fs::exists(part)) safetensors::write(part, nsvd::to_tensors(make(i), prefixes[i]));
-        parts.emplace_back(part);
+        if (!fs::exists(part)) keep_tensors(part, nsvd::to_tensors(make(i), prefixes[i]));
+        check_kept(parts.emplace_back(part));
         for (const auto& name : parts.back().tensors()) {
             const auto& view = parts.back().at(name);
             tensors.push_back({name, view.dtype, view.shape, view.bytes});
@@ -136,7 +138,10 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     metadata[job_key] = digest_of(kept.job());
     const auto complete = kept.path("calibrations.safetensors");
     safetensors::write(complete, tensors, metadata);
+    kept.check_own();
+    if (check) check();
     fs::rename(complete, path);
+    nsvd::flush_to_disk(path.has_parent_path() ? path.parent_path() : ".");
 }
 
 bool is_calibration_set_of(const fs::path& path, const nlohmann::ordered_json& job) {

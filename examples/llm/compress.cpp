@@ -2,6 +2,7 @@
 #include "compress.hpp"
 
 #include "compress_steps.hpp"
+#include "kept_tensors.hpp"
 #include "ranks.hpp"
 #include "shrinkage.hpp"
 #include "stored_layer.hpp"
@@ -372,8 +373,8 @@ layer_result compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf
     record.status = to_string(info.status);
     record.spectrum = sample_spectrum(info.spectrum);
     if (journal_.keeps()) {
-        nsvd::safetensors::write(journal_.path(layer_entry(i)), layer_tensors(stored, type, u.name),
-                                 {{"record", to_json(record).dump()}});
+        keep_tensors(journal_.path(layer_entry(i)), layer_tensors(stored, type, u.name),
+                     {{"record", to_json(record).dump()}});
         if (input_.low_memory) stored = kept_layer(i, u).layer;
     }
     for (const auto own : u.layers)
@@ -394,10 +395,12 @@ stored_layer compressor::kept_layer(std::size_t i, const unit& u) const {
 bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_result>& records) {
     if (!is_kept(i)) return false;
     const auto path = journal_.path(layer_entry(i));
+    const checkpoint entry(path);
+    check_kept(entry.files().front());
     const auto layer = kept_layer(i, u).layer;
     try {
-        records[i] = read_layer_result(json_reader(
-            nlohmann::ordered_json::parse(checkpoint(path).files().front().metadata().at("record"))));
+        records[i] = read_layer_result(
+            json_reader(nlohmann::ordered_json::parse(entry.files().front().metadata().at("record"))));
     } catch (const std::exception& e) {
         throw nsvd::error(
             fmt::format("{}: no layer of this program ({}): remove it", path.string(), e.what()));

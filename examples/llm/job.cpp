@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "job.hpp"
 
+#include "checksum.hpp"
+
 #include <nsvd/error.hpp>
 
 #include <fmt/format.h>
@@ -10,24 +12,11 @@
 
 namespace llm {
 
-namespace {
-
-/// FNV-1a, byte by byte.
-class checksum {
-public:
-    void add(std::uint8_t byte) { hash_ = (hash_ ^ byte) * 0x100000001b3U; }
-    [[nodiscard]] std::string text() const { return fmt::format("{:016x}", hash_); }
-
-private:
-    std::uint64_t hash_ = 0xcbf29ce484222325U;
-};
-
-}  // namespace
-
 nlohmann::ordered_json identity_of(const std::filesystem::path& file) {
     std::error_code failure;
     const auto size = std::filesystem::file_size(file, failure);
-    const auto time = std::filesystem::last_write_time(file, failure);
+    std::filesystem::file_time_type time;
+    if (!failure) time = std::filesystem::last_write_time(file, failure);
     if (failure) throw nsvd::error(fmt::format("{}: cannot be read: {}", file.string(), failure.message()));
     return {{"file", std::filesystem::weakly_canonical(file).string()},
             {"bytes", size},
@@ -41,18 +30,31 @@ nlohmann::ordered_json identity_of(const model& m) {
     return files;
 }
 
+void check_unchanged(const model& m, const nlohmann::ordered_json& job) {
+    for (const auto& file : m.weights().files())
+        file.check_unchanged();
+    check_unchanged(job.at("model"));
+}
+
+void check_unchanged(const nlohmann::ordered_json& files) {
+    for (const auto& was : files) {
+        const std::filesystem::path file = was.at("file").get<std::string>();
+        if (identity_of(file) != was)
+            throw nsvd::error(
+                fmt::format("{}: was changed by another program: start the same command again with --restart",
+                            file.string()));
+    }
+}
+
 std::string digest_of(const nlohmann::ordered_json& job) {
     checksum sum;
-    for (const char c : nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
-        sum.add(static_cast<std::uint8_t>(c));
+    sum.add(nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return sum.text();
 }
 
 nlohmann::ordered_json identity_of(std::span<const token> tokens) {
     checksum sum;
-    for (const auto id : tokens)
-        for (int shift = 0; shift < 32; shift += 8)
-            sum.add(static_cast<std::uint8_t>(id >> shift & 0xffU));
+    sum.add(std::as_bytes(tokens));  // little-endian, as safetensors files are
     return {{"tokens", tokens.size()}, {"fnv1a", sum.text()}};
 }
 

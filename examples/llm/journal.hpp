@@ -34,9 +34,12 @@ public:
     [[nodiscard]] bool keeps() const { return !folder_.empty(); }
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     [[nodiscard]] const nlohmann::ordered_json& job() const { return job_; }
-    /// Where entry `name` lies.
-    [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
+    /// Where entry `name` lies. Throws like `check_own`.
+    [[nodiscard]] std::filesystem::path path(const std::string& name) const;
     [[nodiscard]] bool has(const std::string& name) const;
+    /// Throws nsvd::error where the folder is no longer that which was locked: what is there, if anything,
+    /// may be another process's.
+    void check_own() const;
 
     /// What was kept under this name.
     [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
@@ -47,6 +50,7 @@ public:
 
 private:
     void lock();
+    [[nodiscard]] bool has_lock(int descriptor) const;
     void clear() const;
     void remove_folder();
 

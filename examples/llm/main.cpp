@@ -2,6 +2,7 @@
 // nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
 
 #include "commands/commands.hpp"
+#include "cut_file.hpp"
 #include "interrupt.hpp"
 
 #include <nsvd/error.hpp>
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
     for (int i = 0; i < argc; ++i)
         command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
     llm::note_interrupts();
+    llm::report_cut_files();
     try {
         app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);
         app.require_subcommand(1);

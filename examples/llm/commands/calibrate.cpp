@@ -96,7 +96,8 @@ void merge(const calibrate_arguments& a) {
                 }
                 return sum;
             },
-            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept);
+            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept,
+            [&] { check_unchanged(job.at("merge")); });
     }
     kept.finish();
     show(a, json_out);
@@ -147,7 +148,7 @@ void gather(const calibrate_arguments& a) {
              {"context", std::to_string(sample.context)},
              {"windows", std::to_string(windows.windows.size())},
              {"seed", std::to_string(sample.seed)}},
-            kept);
+            kept, [&] { check_unchanged(model, job); });
     }
     kept.finish();
     show(a, json_out);

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+// Files that other programs cut, change, replace or remove, during a run and between two: an error of one
+// line that names the file, or a result that is right all the same; never a signal, never anything else.
+#include "faulty_run.hpp"
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <functional>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace fs = std::filesystem;
+using llm_test::disturbed_workplace;
+using llm_test::fault;
+using llm_test::outcome;
+using llm_test::workplace;
+
+namespace {
+
+const std::string calibrate =
+    "calibrate --model model --calibration text.txt --context 20 --windows 8 --threads 2 --output "
+    "s.safetensors";
+
+std::string compress(const std::string& options) {
+    return "compress --model model --calibration text.txt --context 20 --windows 8 --threads 2 --compression "
+           "0.3 "
+           "--output out " +
+           options;
+}
+
+/// Stops the command before the `at`-th file that it opens for writing, lets `change` do its work, and goes
+/// on. The code is 128 + the signal where one ends it.
+outcome run_with_change(const workplace& w, const std::string& command, long at,
+                        const std::function<void()>& change) {
+    const auto line = fmt::format(
+        "cd '{}' && exec env LD_PRELOAD='{}' FAULTS_UNDER='{}' FAULTS_CALL=create "
+        "FAULTS_AT={} FAULTS_ERROR=-{} '{}' {} >stdout.txt 2>stderr.txt </dev/null",
+        (w / ".").string(), NSVD_IO_FAULTS, fs::canonical(w / ".").string(), at, SIGSTOP, NSVD_LLM_BINARY,
+        command);
+    const auto child = ::fork();
+    if (child == 0) {
+        ::execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+        ::_exit(127);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, WUNTRACED) == child);
+    CAPTURE(command, at, status, llm_test::read(w / "stderr.txt"));
+    REQUIRE(WIFSTOPPED(status));
+    change();
+    ::kill(child, SIGCONT);
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return {WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+            llm_test::read(w / "stdout.txt"), llm_test::read(w / "stderr.txt")};
+}
+
+void check_refusal(const outcome& result, const std::vector<std::string>& expected) {
+    CAPTURE(result.code, result.out, result.err);
+    CHECK(is_refusal(result));
+    for (const auto& part : expected)
+        CHECK(result.err.find(part) != std::string::npos);
+}
+
+void flip(const fs::path& file, std::size_t at) {
+    auto bytes = llm_test::read(file);
+    bytes.at(at) = static_cast<char>(bytes.at(at) ^ 1);
+    llm_test::write(file, bytes);
+}
+
+struct change {
+    const char* name;
+    std::function<void(const fs::path& file)> make;
+    std::string expected;
+};
+
+const std::vector<change> changes{
+    {"cut to nothing", [](const fs::path& file) { fs::resize_file(file, 0); }, "was c"},
+    {"cut to a page", [](const fs::path& file) { fs::resize_file(file, 4096); }, "was c"},
+    {"cut by a byte", [](const fs::path& file) { fs::resize_file(file, fs::file_size(file) - 1); },
+     "was changed"},
+    {"changed in place", [](const fs::path& file) { flip(file, fs::file_size(file) - 2); }, "was changed"},
+    {"replaced",
+     [](const fs::path& file) {
+         auto other = file;
+         fs::copy_file(file, other += ".new");
+         flip(other, fs::file_size(file) - 2);
+         fs::rename(other, file);
+     },
+     "was changed"},
+    {"removed", [](const fs::path& file) { fs::remove(file); }, "is gone: No such file"},
+};
+
+}  // namespace
+
+TEST_CASE("changing files: the weights, during a run", "[llm][faults]") {
+    const disturbed_workplace w;
+    const auto weights = w / "model/model.safetensors";
+    const auto whole = llm_test::read(weights);
+    REQUIRE(whole.size() > 3 * 4096);
+    for (const auto& command :
+         {calibrate, compress("--method asvd-1"), compress("--method asvd-1+anchored --low-memory")})
+        for (const auto& c : changes) {
+            CAPTURE(command, c.name);
+            const auto result = run_with_change(w, command, 5, [&] { c.make(weights); });
+            check_refusal(result, {"model/model.safetensors: ", c.expected});
+            CHECK_FALSE(w.exists("s.safetensors"));
+            CHECK_FALSE(w.exists("out"));
+            // What was made from the file that was there is not gone on with.
+            fs::remove(weights);
+            llm_test::write(weights, whole);
+            check_refusal(w.run(command),
+                          {".partial: left by another run (its model/1/changed", "--restart"});
+            CHECK(w.run(command + " --restart").code == 0);
+            remove_result(w, "s.safetensors");
+            remove_result(w, "out");
+        }
+}
+
+TEST_CASE("changing files: config.json and statistics, during a run", "[llm][faults]") {
+    const disturbed_workplace w;
+    REQUIRE(
+        w.run("calibrate --model model --calibration text.txt --context 20 --output u.safetensors").code ==
+        0);
+    REQUIRE(
+        w.run("calibrate --model model --calibration text.txt --context 20 --output v.safetensors").code ==
+        0);
+    const auto use =
+        "compress --model model --statistics u.safetensors --compression 0.3 --threads 1 --method asvd-1 "
+        "--output out";
+    const auto merge = "calibrate --merge u.safetensors v.safetensors --output s.safetensors";
+    const auto config = llm_test::read(w / "model/config.json"),
+               statistics = llm_test::read(w / "u.safetensors");
+    for (const auto& command : {calibrate, compress("--method svd")}) {
+        check_refusal(
+            run_with_change(w, command, 5, [&] { llm_test::write(w / "model/config.json", config + "\n"); }),
+            {"model/config.json: was changed"});
+        CHECK_FALSE(w.exists("s.safetensors"));
+        CHECK_FALSE(w.exists("out"));
+    }
+    for (const auto& command : {use, merge})
+        for (const auto& c : changes) {
+            CAPTURE(command, c.name);
+            remove_result(w, "s.safetensors");
+            remove_result(w, "out");
+            const auto result = run_with_change(w, command, 4, [&] { c.make(w / "u.safetensors"); });
+            check_refusal(result, {"u.safetensors: "});
+            CHECK_FALSE(w.exists("s.safetensors"));
+            CHECK_FALSE(w.exists("out"));
+            fs::remove(w / "u.safetensors");
+            llm_test::write(w / "u.safetensors", statistics);
+        }
+}
+
+TEST_CASE("changing files: a text that has been read may go", "[llm][faults]") {
+    const disturbed_workplace w;
+    const auto command = compress("--method asvd-1+anchored");
+    REQUIRE(w.run(command).code == 0);
+    const auto expected = written(w, "out");
+    remove_result(w, "out");
+    CHECK(run_with_change(w, command, 3, [&] { fs::remove(w / "text.txt"); }).code == 0);
+    CHECK(written(w, "out") == expected);
+}
+
+TEST_CASE("changing files: the journal is removed, or taken over, during a run", "[llm][faults]") {
+    const disturbed_workplace w;
+    for (const auto& command :
+         {calibrate, compress("--method asvd-1+anchored"), compress("--method svd --low-memory")}) {
+        const auto output = command == calibrate ? "s.safetensors" : "out";
+        const auto partial = w / (std::string(output) + ".partial");
+        REQUIRE(w.run(command).code == 0);
+        const auto expected = written(w, output);
+        for (const bool taken_over : {false, true})
+            for (const long at : {3, 6, 9}) {
+                CAPTURE(command, taken_over, at);
+                remove_result(w, output);
+                const auto result = run_with_change(w, command, at, [&] {
+                    fs::remove_all(partial);
+                    if (!taken_over) return;
+                    // By another job, which is in the middle of its work.
+                    fs::create_directory(partial);
+                    llm_test::write(partial / "lock", "");
+                    llm_test::write(partial / "job.json", "{\"another\": 1}");
+                });
+                check_refusal(result, {std::string(output) + ".partial"});
+                CHECK_FALSE(w.exists(output));
+                if (taken_over) {
+                    CHECK(llm_test::read(partial / "job.json") == "{\"another\": 1}");
+                    CHECK(std::distance(fs::directory_iterator(partial), fs::directory_iterator()) == 2);
+                }
+                CHECK(w.run(command).code == 0);
+                CHECK(written(w, output) == expected);
+            }
+        remove_result(w, output);
+    }
+}
+
+TEST_CASE("changing files: damaged journals are not gone on with", "[llm][faults]") {
+    const disturbed_workplace w;
+    const std::vector<std::pair<std::string, std::string>> commands{
+        {calibrate, "s.safetensors"},
+        {compress("--method asvd-1+measured+own-text --keep-dense spiking"), "out"},
+        {compress("--method nsvd-1+anchored+greedy --text t=text.txt"), "out"},
+        {compress("--method asvd-1+tuned+anchored --tune text.u16 --low-memory"), "out"}};
+    for (const auto& [command, output] : commands) {
+        const auto partial = w / (output + ".partial");
+        REQUIRE(w.run(command, environment(w)).code == 0);
+        const auto created = llm_test::fault_log(w).counts.at("create");
+        const auto expected = written(w, output);
+        remove_result(w, output);
+        int noticed = 0;
+        // Killed half-way and near the end, so that there is everything that ever is.
+        for (const long at : {created / 2, created - 4}) {
+            REQUIRE(w.run(command, environment(w, {"create", at, -SIGKILL})).code == 128 + SIGKILL);
+            fs::copy(partial, w / "kept", fs::copy_options::recursive);
+            for (const auto& entry : fs::recursive_directory_iterator(w / "kept")) {
+                const auto name = fs::relative(entry, w / "kept").string();
+                const auto size = entry.is_regular_file() ? entry.file_size() : 0;
+                if (size < 2) continue;
+                for (const auto& damage : std::vector<std::function<void(const fs::path&)>>{
+                         [&](const fs::path& p) { flip(p, size / 2); },
+                         [&](const fs::path& p) { flip(p, size - 2); },
+                         [&](const fs::path& p) { fs::resize_file(p, size / 2); },
+                         [&](const fs::path& p) { fs::resize_file(p, 0); }}) {
+                    fs::remove_all(partial);
+                    fs::copy(w / "kept", partial, fs::copy_options::recursive);
+                    damage(partial / name);
+                    auto result = w.run(command);
+                    CAPTURE(command, name, result.code, result.err);
+                    if (result.code != 0) {
+                        ++noticed;
+                        check_refusal(result, {output + ".partial"});
+                        if (name != "job.json") CHECK(result.err.find(name) != std::string::npos);
+                        fs::remove(partial / name);
+                        result = w.run(command);
+                    }
+                    CHECK(result.code == 0);
+                    CHECK(written(w, output) == expected);
+                    remove_result(w, output);
+                }
+            }
+            fs::remove_all(w / "kept");
+        }
+        CHECK(noticed > 8);
+    }
+}
+
+TEST_CASE("changing files: the place of the result goes during a run", "[llm][faults]") {
+    const disturbed_workplace w;
+    fs::create_directory(w / "deep");
+    const std::string common =
+        "compress --model model --calibration text.txt --context 20 --windows 8 --threads 2 "
+        "--compression 0.3 --method asvd-1 --force --output ";
+    check_refusal(run_with_change(w, common + "deep/out", 6, [&] { fs::remove_all(w / "deep"); }),
+                  {"deep/out"});
+    CHECK_FALSE(w.exists("deep"));
+    // A folder that was to be written into, and is not there any more, is made anew.
+    REQUIRE(w.run(common + "out").code == 0);
+    const auto expected = written(w, "out");
+    remove_result(w, "out");
+    fs::create_directory(w / "out");
+    llm_test::write(w / "out/notes.txt", "mine");
+    CHECK(run_with_change(w, common + "out", 6, [&] { fs::remove_all(w / "out"); }).code == 0);
+    CHECK(written(w, "out") == expected);
+}
+
+TEST_CASE("changing files: a result that was damaged afterwards does not count as there", "[llm][faults]") {
+    const disturbed_workplace w;
+    const auto command = compress("--method svd");
+    REQUIRE(w.run(command).code == 0);
+    CHECK(w.run(command).code == 0);
+    fs::resize_file(w / "out/model.safetensors", 5000);
+    check_refusal(w.run(command), {"out: the folder is not empty"});
+    fs::remove(w / "out/model.safetensors");
+    check_refusal(w.run(command), {"out: the folder is not empty"});
+    REQUIRE(w.run(calibrate).code == 0);
+    fs::resize_file(w / "s.safetensors", 5000);
+    check_refusal(w.run(calibrate), {"s.safetensors: exists"});
+}
