@@ -21,8 +21,12 @@ std::string read_file(const std::filesystem::path& path) {
     };
     std::error_code unknown;  // opening says more
     if (std::filesystem::is_directory(path, unknown)) throw failure("it is a folder");
-    std::ifstream in(path, std::ios::binary);
-    if (!in) throw failure(std::generic_category().message(errno));
+    std::ifstream in;
+    const auto open = [&] {
+        in.open(path, std::ios::binary);
+        return in ? 0 : -1;
+    };
+    if (nsvd::detail::uninterrupted(open) < 0) throw failure(std::generic_category().message(errno));
     try {
         return {std::istreambuf_iterator<char>(in), {}};
     } catch (const std::ios_base::failure&) {  // which names no file

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <functional>
+#include <set>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ namespace fs = std::filesystem;
 using llm_test::disturbed_workplace;
 using llm_test::fault;
 using llm_test::outcome;
+using llm_test::task;
 using llm_test::workplace;
 
 namespace {
@@ -194,54 +196,67 @@ TEST_CASE("changing files: the journal is removed, or taken over, during a run",
     }
 }
 
-TEST_CASE("changing files: damaged journals are not gone on with", "[llm][faults]") {
+namespace {
+
+/// Damages entries that a killed run has left, one at a time, and goes on: the first of each kind, or all.
+void damage_journal(const task& t, bool all) {
     const disturbed_workplace w;
-    const std::vector<std::pair<std::string, std::string>> commands{
-        {calibrate, "s.safetensors"},
-        {compress("--method asvd-1+measured+own-text --keep-dense spiking"), "out"},
-        {compress("--method nsvd-1+anchored+greedy --text t=text.txt"), "out"},
-        {compress("--method asvd-1+tuned+anchored --tune text.u16 --low-memory"), "out"}};
-    for (const auto& [command, output] : commands) {
-        const auto partial = w / (output + ".partial");
-        REQUIRE(w.run(command, environment(w)).code == 0);
-        const auto created = llm_test::fault_log(w).counts.at("create");
-        const auto expected = written(w, output);
-        remove_result(w, output);
-        int noticed = 0;
-        // Killed half-way and near the end, so that there is everything that ever is.
-        for (const long at : {created / 2, created - 4}) {
-            REQUIRE(w.run(command, environment(w, {"create", at, -SIGKILL})).code == 128 + SIGKILL);
-            fs::copy(partial, w / "kept", fs::copy_options::recursive);
-            for (const auto& entry : fs::recursive_directory_iterator(w / "kept")) {
-                const auto name = fs::relative(entry, w / "kept").string();
-                const auto size = entry.is_regular_file() ? entry.file_size() : 0;
-                if (size < 2) continue;
-                for (const auto& damage : std::vector<std::function<void(const fs::path&)>>{
-                         [&](const fs::path& p) { flip(p, size / 2); },
-                         [&](const fs::path& p) { flip(p, size - 2); },
-                         [&](const fs::path& p) { fs::resize_file(p, size / 2); },
-                         [&](const fs::path& p) { fs::resize_file(p, 0); }}) {
-                    fs::remove_all(partial);
-                    fs::copy(w / "kept", partial, fs::copy_options::recursive);
-                    damage(partial / name);
-                    auto result = w.run(command);
-                    CAPTURE(command, name, result.code, result.err);
-                    if (result.code != 0) {
-                        ++noticed;
-                        check_refusal(result, {output + ".partial"});
-                        if (name != "job.json") CHECK(result.err.find(name) != std::string::npos);
-                        fs::remove(partial / name);
-                        result = w.run(command);
-                    }
-                    CHECK(result.code == 0);
-                    CHECK(written(w, output) == expected);
-                    remove_result(w, output);
+    const auto partial = w / (t.output + ".partial");
+    REQUIRE(w.run(t.command, environment(w)).code == 0);
+    const auto created = llm_test::fault_log(w).counts.at("create");
+    const auto expected = written(w, t.output);
+    remove_result(w, t.output);
+    int noticed = 0;
+    std::set<std::string> kinds;  // that were damaged
+    // Killed half-way and near the end, so that there is everything that ever is.
+    for (const long at : {created / 2, created - 4}) {
+        REQUIRE(w.run(t.command, environment(w, {"create", at, -SIGKILL})).code == 128 + SIGKILL);
+        fs::rename(partial, w / "kept");
+        for (const auto& entry : fs::recursive_directory_iterator(w / "kept")) {
+            const auto name = fs::relative(entry, w / "kept").string();
+            const auto size = entry.is_regular_file() ? entry.file_size() : 0;
+            const auto kind = name.substr(0, name.find_first_of("0123456789"));
+            if (size < 2 || (!kinds.insert(kind).second && !all)) continue;
+            for (const auto& damage : std::vector<std::function<void(const fs::path&)>>{
+                     [&](const fs::path& p) { flip(p, size / 2); },
+                     [&](const fs::path& p) { flip(p, size - 2); },
+                     [&](const fs::path& p) { fs::resize_file(p, size / 2); },
+                     [&](const fs::path& p) { fs::resize_file(p, 0); }}) {
+                fs::remove_all(partial);
+                fs::copy(w / "kept", partial, fs::copy_options::recursive);
+                damage(partial / name);
+                auto result = w.run(t.command);
+                CAPTURE(t.command, name, result.code, result.err);
+                if (result.code != 0) {
+                    ++noticed;
+                    check_refusal(result, {t.output + ".partial"});
+                    if (name != "job.json") CHECK(result.err.find(name) != std::string::npos);
+                    fs::remove(partial / name);
+                    result = w.run(t.command);
                 }
+                CHECK(result.code == 0);
+                CHECK(written(w, t.output) == expected);
+                remove_result(w, t.output);
             }
-            fs::remove_all(w / "kept");
         }
-        CHECK(noticed > 8);
+        fs::remove_all(w / "kept");
     }
+    CHECK(noticed > 8);
+}
+
+}  // namespace
+
+TEST_CASE("changing files: damaged journals are not gone on with", "[llm][faults]") {
+    damage_journal({calibrate, "s.safetensors"}, false);
+    damage_journal({compress("--method nsvd-1+anchored+greedy --text t=text.txt"), "out"}, false);
+}
+
+TEST_CASE("changing files: every entry of every journal, damaged", "[.faults]") {
+    damage_journal({calibrate, "s.safetensors"}, true);
+    for (const auto* options : {"--method asvd-1+measured+own-text --keep-dense spiking",
+                                "--method nsvd-1+anchored+greedy --text t=text.txt",
+                                "--method asvd-1+tuned+anchored --tune text.u16 --low-memory"})
+        damage_journal({compress(options), "out"}, true);
 }
 
 TEST_CASE("changing files: the place of the result goes during a run", "[llm][faults]") {
@@ -275,4 +290,21 @@ TEST_CASE("changing files: a result that was damaged afterwards does not count a
     REQUIRE(w.run(calibrate).code == 0);
     fs::resize_file(w / "s.safetensors", 5000);
     check_refusal(w.run(calibrate), {"s.safetensors: exists"});
+}
+
+TEST_CASE("changing files: a safetensors file tells whether it is what was opened", "[llm][faults]") {
+    const disturbed_workplace w;
+    const auto weights = w / "model/model.safetensors";
+    const auto whole = llm_test::read(weights);
+    for (const auto& c : changes) {
+        CAPTURE(c.name);
+        const nsvd::safetensors::file file(weights);
+        file.check_unchanged();
+        c.make(weights);
+        const auto error = llm_test::error_of([&] { file.check_unchanged(); });
+        CHECK(error.find("model/model.safetensors: ") != std::string::npos);
+        CHECK(error.find(c.expected == "was c" ? "was changed" : c.expected) != std::string::npos);
+        fs::remove(weights);
+        llm_test::write(weights, whole);
+    }
 }

@@ -12,6 +12,7 @@
 #include <regex>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace llm_test {
@@ -30,14 +31,14 @@ inline std::string environment(const workplace& w, const fault& f = {}) {
     return fmt::format(
         "rm -f faults.log; timeout -s KILL 60 env LD_PRELOAD='{}' FAULTS_UNDER='{}' FAULTS_LOG='{}' "
         "FAULTS_CALL={} FAULTS_AT={} FAULTS_TIMES={} FAULTS_ERROR={}",
-        NSVD_IO_FAULTS, std::filesystem::canonical(w / ".").string(), (w / "faults.log").string(), f.call, f.at, f.times,
-        f.error);
+        NSVD_IO_FAULTS, std::filesystem::canonical(w / ".").string(), (w / "faults.log").string(), f.call,
+        f.at, f.times, f.error);
 }
 
 /// What the last run with an `environment` has met.
 struct fault_log {
-    std::map<std::string, long> counts;  // of calls
-    std::vector<std::string> struck;     // the paths of those that failed
+    std::map<std::string, long> counts;                      // of calls
+    std::vector<std::pair<std::string, std::string>> trace;  // kinds and paths of those that were struck
 
     explicit fault_log(const workplace& w) {
         std::istringstream lines(read(w / "faults.log"));
@@ -47,7 +48,7 @@ struct fault_log {
             long number = 0;
             words >> call >> number;
             if (words >> std::ws && std::getline(words, path))
-                struck.push_back(path);
+                trace.emplace_back(call, path);
             else
                 counts[call] = number;
         }

@@ -147,8 +147,9 @@ bool fails(kind k, const std::string& path) {
     return fate(k, path) == outcome::failed;
 }
 
-bool writes(int flags) {
-    return (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0;
+kind kind_of(int flags) {
+    if ((flags & O_DIRECTORY) != 0) return list;
+    return (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0 ? create : open_;
 }
 
 /// Less than was asked for, and more than nothing.
@@ -166,7 +167,7 @@ extern "C" {
         va_start(list, flags);                                                             \
         const auto bits = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(list, mode_t) : 0; \
         va_end(list);                                                                      \
-        if (fails(writes(flags) ? create : open_, path_of(path))) return -1;               \
+        if (fails(kind_of(flags), path_of(path))) return -1;                               \
         return next(&faults_##name, #name)(path, flags, bits);                             \
     }
 FAULTS_OPEN(open)
@@ -179,7 +180,7 @@ FAULTS_OPEN(open64)
         va_start(list, flags);                                                             \
         const auto bits = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(list, mode_t) : 0; \
         va_end(list);                                                                      \
-        if (fails(writes(flags) ? create : open_, path_of(path, folder))) return -1;       \
+        if (fails(kind_of(flags), path_of(path, folder))) return -1;                       \
         return next(&faults_##name, #name)(folder, path, flags, bits);                     \
     }
 FAULTS_OPENAT(openat)

@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <system_error>
+#include <utility>
 
 namespace fs = std::filesystem;
 using llm_test::disturbed_workplace;
@@ -69,8 +71,8 @@ public:
     /// Whether the run was right, and whether it ended with an error.
     void run(const failure& f, long at, bool may_fail) const {
         const auto result = w_.run(task_.command, environment(w_, {f.call, at, f.error, f.times}));
-        const auto struck = fault_log(w_).struck;
-        const auto where = struck.empty() ? std::string("nothing") : struck.front();
+        const auto struck = fault_log(w_).trace;
+        const auto where = struck.empty() ? std::string("nothing") : struck.front().second;
         CAPTURE(task_.command, f.call, at, f.error, f.times, where, result.code, result.err);
         const auto there = written(w_, task_.output);
         if (result.code == 0 || !may_fail) {
@@ -139,6 +141,95 @@ TEST_CASE("faults: compressions that meet them", "[llm][faults]") {
     const disturbed_workplace w;
     CHECK(trial(w, compress("asvd-1")).run_all(3) > 60);
     CHECK(trial(w, compress("nsvd-1+anchored --low-memory --text t=text.txt")).run_all(2) > 40);
+}
+
+TEST_CASE("faults: a disk that is really full, and then is not", "[llm][faults]") {
+    const disturbed_workplace w;
+    // In a file system of its own, which only this run sees; it grows before the second run.
+    const std::string two_runs =
+        "unshare -m sh -c 'mount -t tmpfs -o size=$SIZE none disk 2>/dev/null || exit 77; "
+        "\"$@\" >first.out 2>first.err; echo $? >code; "
+        "mount -o remount,size=64m disk && \"$@\" && cp -r disk result' sh";
+    fs::create_directory(w / "disk");
+    for (const auto& [command, output] :
+         {std::pair("calibrate --model model --calibration text.txt --context 20 --windows 4 --output disk/s",
+                    "s"),
+          std::pair(
+              "compress --model shards --calibration text.txt --context 20 --windows 4 --compression 0.3 "
+              "--method asvd-1+anchored --output disk/s",
+              "s")}) {
+        const auto undisturbed = w.run(command);
+        REQUIRE(undisturbed.code == 0);
+        auto expected = written(w, "disk/s");
+        expected.erase("report.html");  // which says where its folder is
+        remove_result(w, "disk/s");
+        int full = 0;
+        for (long size = 4096; size < (1 << 20); size += size / 4096 * 1024 + 4096) {
+            fs::remove_all(w / "result");
+            const auto result = w.run(command, fmt::format("export SIZE={}; {}", size, two_runs));
+            if (result.code == 77 || result.code == 127) {
+                WARN("no file systems may be mounted here");
+                return;
+            }
+            const auto error = llm_test::read(w / "first.err");
+            CAPTURE(command, size, error, result.err);
+            CHECK(result.code == 0);
+            auto there = written(w, fmt::format("result/{}", output));
+            there.erase("report.html");
+            CHECK(there == expected);
+            if (llm_test::read(w / "code") == "0\n") break;
+            ++full;
+            CHECK(llm_test::read(w / "code") == "1\n");
+            CHECK(error.find("No space left on device") != std::string::npos);
+            CHECK(error.find("disk/s") != std::string::npos);
+            CHECK(error.find('\n') == error.size() - 1);
+        }
+        CHECK(full > 2);
+    }
+}
+
+TEST_CASE("faults: what has its name is on the disk, and only then its journal goes", "[llm][faults]") {
+    // No power is cut here: the order of the calls is what counts.
+    const disturbed_workplace w;
+    for (const auto& t : {calibrate, compress("asvd-1+anchored")}) {
+        CAPTURE(t.command);
+        REQUIRE(w.run(t.command, environment(w, {"any", 1, -SIGCONT, 0})).code == 0);
+        const auto target = (fs::canonical(w / ".") / t.output).string();
+        const auto calls = fault_log(w).trace;
+        int renamed = 0;
+        bool named = false, flushed = false;
+        for (std::size_t i = 0; i < calls.size(); ++i) {
+            const auto& [call, path] = calls[i];
+            if (named && call == "sync" && path == fs::path(target).parent_path()) flushed = true;
+            if (call == "remove" && path.starts_with(target + ".partial/calibration-0")) CHECK(flushed);
+            if (call == "remove" && path.starts_with(target + ".partial/layer-")) CHECK(flushed);
+            if (call != "rename") continue;
+            ++renamed;
+            named = named || path == target;
+            // The last that was done to what gets the name is to flush it.
+            std::string last;
+            for (std::size_t j = 0; j < i; ++j)
+                if (calls[j].second.starts_with(path + ".") &&
+                    (calls[j].first == "write" || calls[j].first == "copy" || calls[j].first == "sync" ||
+                     calls[j].first == "create"))
+                    last = calls[j].first;
+            CAPTURE(path);
+            CHECK(last == "sync");
+        }
+        CHECK(renamed > 10);
+        CHECK(flushed);
+        // So it is with every file of a folder.
+        for (const auto& [name, bytes] : written(w, t.output)) {
+            if (name.empty()) continue;
+            std::string last;
+            for (const auto& [call, path] : calls)
+                if (path.starts_with(target + ".partial/files/" + name) &&
+                    (call == "write" || call == "copy" || call == "sync"))
+                    last = call;
+            CAPTURE(name);
+            CHECK(last == "sync");
+        }
+    }
 }
 
 TEST_CASE("faults: every call of every command", "[.faults]") {
