@@ -112,13 +112,17 @@ void journal::lock() {
 bool journal::has_lock(int descriptor) const {
     struct stat own {
     }, there{};
-    return ::fstat(descriptor, &own) == 0 && ::stat((folder_ / lock_name).c_str(), &there) == 0 &&
-           own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+    if (::fstat(descriptor, &own) != 0 || ::stat((folder_ / lock_name).c_str(), &there) != 0) return false;
+    errno = ENOENT;  // this one
+    return own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
 void journal::check_own() const {
-    if (keeps() && !has_lock(lock_))
-        throw nsvd::error(fmt::format("{}: was removed while this run was at work in it", folder_.string()));
+    if (!keeps() || has_lock(lock_)) return;
+    const int reason = errno;
+    throw nsvd::error(folder_.string() +
+                      (reason == ENOENT ? ": was removed while this run was at work in it"
+                                        : ": cannot be read: " + std::generic_category().message(reason)));
 }
 
 void journal::clear() const {

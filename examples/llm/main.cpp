@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
         command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
     llm::note_interrupts();
     llm::report_cut_files();
+    std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is then an error like a full disk
     try {
         app.set_version_flag("--version", "nsvd-llm " NSVD_VERSION);
         app.require_subcommand(1);

@@ -128,7 +128,7 @@ enum class outcome { as_it_is, failed, partial };
 /// What becomes of a call; errno is set where it fails.
 outcome fate(kind k, const std::string& path) {
     auto& p = the_plan();
-    if (p.under.empty() || !path.starts_with(p.under) || path == p.log) return outcome::as_it_is;
+    if (p.under.empty() || !(path + "/").starts_with(p.under) || path == p.log) return outcome::as_it_is;
     const long among_all = ++p.counts[any], of_kind = ++p.counts[k];
     const bool all = p.call == kinds[any];
     const long number = all ? among_all : of_kind;

@@ -188,6 +188,21 @@ TEST_CASE("faults: a disk that is really full, and then is not", "[llm][faults]"
     }
 }
 
+TEST_CASE("faults: a limit on the size of files is an error like any other", "[llm][faults]") {
+    const disturbed_workplace w;
+    for (const auto& t : {calibrate, compress("asvd-1")}) {
+        REQUIRE(w.run(t.command).code == 0);
+        const auto expected = written(w, t.output);
+        remove_result(w, t.output);
+        const auto result = w.run(t.command, "ulimit -f 2 &&");
+        CAPTURE(t.command, result.code, result.err);
+        CHECK(is_refusal(result));
+        CHECK(result.err.find("File too large") != std::string::npos);
+        CHECK(w.run(t.command).code == 0);
+        CHECK(written(w, t.output) == expected);
+    }
+}
+
 TEST_CASE("faults: what has its name is on the disk, and only then its journal goes", "[llm][faults]") {
     // No power is cut here: the order of the calls is what counts.
     const disturbed_workplace w;
