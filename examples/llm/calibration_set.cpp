@@ -125,12 +125,12 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
-        const auto part = kept.path(fmt::format("calibration-{:05}.safetensors", i));
-        if (!fs::exists(part)) keep_tensors(part, nsvd::to_tensors(make(i), prefixes[i]));
-        check_kept(parts.emplace_back(part));
-        for (const auto& name : parts.back().tensors()) {
-            const auto& view = parts.back().at(name);
-            tensors.push_back({name, view.dtype, view.shape, view.bytes});
+        const auto name = fmt::format("calibration-{:05}.safetensors", i);
+        if (!kept.has(name)) keep_tensors(kept, name, nsvd::to_tensors(make(i), prefixes[i]));
+        check_kept(kept, parts.emplace_back(kept.path(name)));
+        for (const auto& tensor : parts.back().tensors()) {
+            const auto& view = parts.back().at(tensor);
+            tensors.push_back({tensor, view.dtype, view.shape, view.bytes});
         }
     }
     metadata["format"] = format;

@@ -373,7 +373,7 @@ layer_result compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf
     record.status = to_string(info.status);
     record.spectrum = sample_spectrum(info.spectrum);
     if (journal_.keeps()) {
-        keep_tensors(journal_.path(layer_entry(i)), layer_tensors(stored, type, u.name),
+        keep_tensors(journal_, layer_entry(i), layer_tensors(stored, type, u.name),
                      {{"record", to_json(record).dump()}});
         if (input_.low_memory) stored = kept_layer(i, u).layer;
     }
@@ -396,7 +396,7 @@ bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_resul
     if (!is_kept(i)) return false;
     const auto path = journal_.path(layer_entry(i));
     const checkpoint entry(path);
-    check_kept(entry.files().front());
+    check_kept(journal_, entry.files().front());
     const auto layer = kept_layer(i, u).layer;
     try {
         records[i] = read_layer_result(

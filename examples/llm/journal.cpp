@@ -146,6 +146,7 @@ bool same_job(const json& a, const json& b) {
 
 journal::journal(const fs::path& target, const json& job, bool restart)
     : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    sum_.add(digest_of(job_));
     lock();
     try {
         if (const auto left = restart ? std::nullopt : find(job_name)) {
@@ -191,6 +192,12 @@ bool journal::has(const std::string& name) const {
     return keeps() && fs::exists(path(name));
 }
 
+std::string journal::sum_of(const json& entry) const {
+    auto own = sum();
+    own.add(digest_of(entry));
+    return own.text();
+}
+
 std::optional<json> journal::find(const std::string& name) const {
     if (!has(name)) return {};
     auto entry = read_json(path(name));
@@ -198,7 +205,7 @@ std::optional<json> journal::find(const std::string& name) const {
     const auto sum = entry.find(checksum_key);
     const auto said = sum == entry.end() ? json() : *sum;
     entry.erase(checksum_key);
-    if (said != digest_of(entry))
+    if (said != sum_of(entry))
         throw nsvd::error(
             fmt::format("{}: is damaged: remove it, and start the same command again", path(name).string()));
     return entry;
@@ -207,7 +214,7 @@ std::optional<json> journal::find(const std::string& name) const {
 void journal::keep(const std::string& name, const json& entry) const {
     if (!keeps()) return;
     auto kept = entry;
-    if (name != job_name) kept[checksum_key] = digest_of(entry);
+    if (name != job_name) kept[checksum_key] = sum_of(entry);
     write_file(path(name), text_of(kept));
 }
 

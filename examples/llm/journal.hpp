@@ -2,6 +2,7 @@
 /// What a long run has finished, in a folder: started again, it goes on from there.
 #pragma once
 
+#include "checksum.hpp"
 #include "files.hpp"
 
 #include <nlohmann/json.hpp>
@@ -34,6 +35,8 @@ public:
     [[nodiscard]] bool keeps() const { return !folder_.empty(); }
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     [[nodiscard]] const nlohmann::ordered_json& job() const { return job_; }
+    /// To go on with: begun with the job, so that no entry is taken for one of another job.
+    [[nodiscard]] checksum sum() const { return sum_; }
     /// Where entry `name` lies. Throws like `check_own`.
     [[nodiscard]] std::filesystem::path path(const std::string& name) const;
     [[nodiscard]] bool has(const std::string& name) const;
@@ -52,10 +55,12 @@ private:
     void lock();
     [[nodiscard]] bool has_lock(int descriptor) const;
     void clear() const;
+    [[nodiscard]] std::string sum_of(const nlohmann::ordered_json& entry) const;
     void remove_folder();
 
     std::filesystem::path folder_;
     nlohmann::ordered_json job_;
+    checksum sum_;
     int lock_ = -1;
 };
 

@@ -21,7 +21,7 @@ constexpr const char* checksum_key = "fnv1a";
 /// Of the metadata and, in the order of their data, the tensors.
 class tensor_checksum {
 public:
-    explicit tensor_checksum(const safetensors::string_map& metadata) {
+    tensor_checksum(const journal& kept, const safetensors::string_map& metadata) : sum_(kept.sum()) {
         for (const auto& [key, value] : metadata)
             if (key != checksum_key) sum_.add(fmt::format("{}={}\n", key, value));
     }
@@ -39,17 +39,17 @@ private:
 
 }  // namespace
 
-void keep_tensors(const std::filesystem::path& path, std::span<const safetensors::tensor> tensors,
+void keep_tensors(const journal& kept, const std::string& name, std::span<const safetensors::tensor> tensors,
                   safetensors::string_map metadata) {
-    tensor_checksum sum(metadata);
+    tensor_checksum sum(kept, metadata);
     for (const auto& t : tensors)
         sum.add(t.name, t);
     metadata[checksum_key] = sum.text();
-    safetensors::write(path, tensors, metadata);
+    safetensors::write(kept.path(name), tensors, metadata);
 }
 
-void check_kept(const safetensors::file& file) {
-    tensor_checksum sum(file.metadata());
+void check_kept(const journal& kept, const safetensors::file& file) {
+    tensor_checksum sum(kept, file.metadata());
     for (const auto& name : file.tensors())
         sum.add(name, file.at(name));
     const auto there = file.metadata().find(checksum_key);

@@ -2,19 +2,22 @@
 /// Tensors in a journal: files that a later run goes on with must be what this one wrote.
 #pragma once
 
+#include "journal.hpp"
+
 #include <nsvd/ext/safetensors.hpp>
 
-#include <filesystem>
 #include <span>
+#include <string>
 
 namespace llm {
 
-/// Writes a safetensors file with a checksum of all that is in it among its metadata. Throws nsvd::error when
-/// writing fails.
-void keep_tensors(const std::filesystem::path& path, std::span<const nsvd::safetensors::tensor> tensors,
+/// Writes a safetensors file with a checksum of the job and all that is in it among its metadata. Throws
+/// nsvd::error when writing fails.
+void keep_tensors(const journal& kept, const std::string& name,
+                  std::span<const nsvd::safetensors::tensor> tensors,
                   nsvd::safetensors::string_map metadata = {});
 
-/// Throws nsvd::error unless the file is what `keep_tensors` wrote. Reads all of it.
-void check_kept(const nsvd::safetensors::file& file);
+/// Throws nsvd::error unless the file is what `keep_tensors` wrote for this job. Reads all of it.
+void check_kept(const journal& kept, const nsvd::safetensors::file& file);
 
 }  // namespace llm

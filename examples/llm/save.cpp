@@ -244,6 +244,11 @@ void save_model(const model& m, const fs::path& output, const nlohmann::ordered_
     progress silent;
     try {
         save(m, normal(output), about, more, bar != nullptr ? *bar : silent, check);
+    } catch (const nsvd::error&) {
+        // What was cut off a mapped file can't be written either.
+        for (const auto& file : m.weights().files())
+            file.check_unchanged();
+        throw;
     } catch (const fs::filesystem_error& e) {
         throw nsvd::error(fmt::format("{}: cannot be written: {}", output.string(), e.code().message()));
     }

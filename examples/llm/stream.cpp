@@ -32,8 +32,8 @@ using nsvd::detail::uninterrupted;
         fmt::format("{}: is damaged: remove it, and start the same command again", path.string()));
 }
 
-std::uint64_t checksum_of(const Eigen::MatrixXf& x) {
-    checksum sum;
+std::uint64_t checksum_of(const Eigen::MatrixXf& x, const journal& kept) {
+    auto sum = kept.sum();
     sum.add(std::as_bytes(std::span(x.data(), static_cast<std::size_t>(x.size()))));
     return sum.value();
 }
@@ -122,7 +122,7 @@ window_pass text_stream::take(std::size_t window) const {
          offsets_[window] * sizeof(float));
     std::uint64_t sum = 0;
     read(std::as_writable_bytes(std::span(&sum, 1)), checksum_place(window));
-    if (sum != checksum_of(x)) fail_damaged(journal_.path(file_of(block_)));
+    if (sum != checksum_of(x, journal_)) fail_damaged(journal_.path(file_of(block_)));
     return model_.start_from(std::move(x));
 }
 
@@ -165,7 +165,7 @@ void text_stream::advance(unsigned threads, const std::function<void(std::size_t
     take_all([&](std::size_t i, const Eigen::MatrixXf& residual) {
         const auto numbers = std::span(residual.data(), static_cast<std::size_t>(residual.size()));
         next.write(std::as_bytes(numbers), offsets_[i] * sizeof(float));
-        const auto sum = checksum_of(residual);
+        const auto sum = checksum_of(residual, journal_);
         next.write(std::as_bytes(std::span(&sum, 1)), checksum_place(i));
     });
     const int passed = std::exchange(file_, next.release_as(path));
