@@ -118,7 +118,7 @@ bool journal::has_lock(int descriptor) const {
 }
 
 void journal::check_own() const {
-    if (!keeps() || has_lock(lock_)) return;
+    if (lock_ < 0 || has_lock(lock_)) return;
     const int reason = errno;
     throw nsvd::error(folder_.string() +
                       (reason == ENOENT ? ": was removed while this run was at work in it"
