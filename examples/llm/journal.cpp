@@ -113,13 +113,14 @@ bool journal::has_lock(int descriptor) const {
     struct stat own {
     }, there{};
     if (::fstat(descriptor, &own) != 0 || ::stat((folder_ / lock_name).c_str(), &there) != 0) return false;
-    errno = ENOENT;  // this one
     return own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
 void journal::check_own() const {
-    if (lock_ < 0 || has_lock(lock_)) return;
-    const int reason = errno;
+    const int earlier = std::exchange(errno, ENOENT);  // where what lies there is another's
+    const bool own = lock_ < 0 || has_lock(lock_);
+    const int reason = std::exchange(errno, earlier);  // the caller's may be about to be reported
+    if (own) return;
     throw nsvd::error(folder_.string() +
                       (reason == ENOENT ? ": was removed while this run was at work in it"
                                         : ": cannot be read: " + std::generic_category().message(reason)));
