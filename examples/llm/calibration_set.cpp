@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "calibration_set.hpp"
 
+#include "kept_tensors.hpp"
 #include "shrinkage.hpp"
 
 #include <nsvd/error.hpp>
@@ -122,29 +123,27 @@ block_statistics statistics_in_files::gather(std::size_t block) {
 void write_calibration_set(const fs::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
                            safetensors::string_map metadata, const journal& kept, const processes& world,
-                           std::span<const int> owners) {
-    const auto part = [&](std::size_t i) {
-        return kept.path(fmt::format("calibration-{:05}.safetensors", i));
-    };
+                           std::span<const int> owners, const std::function<void()>& check) {
+    const auto part = [](std::size_t i) { return fmt::format("calibration-{:05}.safetensors", i); };
     std::vector<std::uint8_t> missing;
     for (std::size_t i = 0; i < prefixes.size(); ++i)
-        missing.push_back(fs::exists(part(i)) ? 0 : 1);
+        missing.push_back(kept.has(part(i)) ? 0 : 1);
     world.any(missing);
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
         if (missing[i] == 0) continue;
         const auto made = make(i);
         if (world.alone() || owners[i] == static_cast<int>(world.own()))
-            safetensors::write(part(i), nsvd::to_tensors(made, prefixes[i]));
+            keep_tensors(kept, part(i), nsvd::to_tensors(made, prefixes[i]));
     }
     world.wait();
     if (!world.is_first()) return world.wait();
     std::vector<safetensors::file> parts;
     std::vector<safetensors::tensor> tensors;
     for (std::size_t i = 0; i < prefixes.size(); ++i) {
-        nsvd::check_calibration(parts.emplace_back(part(i)), prefixes[i]);
-        for (const auto& name : parts.back().tensors()) {
-            const auto& view = parts.back().at(name);
-            tensors.push_back({name, view.dtype, view.shape, view.bytes});
+        check_kept(kept, parts.emplace_back(kept.path(part(i))));
+        for (const auto& tensor : parts.back().tensors()) {
+            const auto& view = parts.back().at(tensor);
+            tensors.push_back({tensor, view.dtype, view.shape, view.bytes});
         }
     }
     metadata["format"] = format;
@@ -152,7 +151,10 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     metadata[job_key] = digest_of(kept.job());
     const auto complete = kept.path("calibrations.safetensors");
     safetensors::write(complete, tensors, metadata);
+    kept.check_own();
+    if (check) check();
     fs::rename(complete, path);
+    nsvd::flush_to_disk(path.has_parent_path() ? path.parent_path() : ".");
     world.wait();
 }
 

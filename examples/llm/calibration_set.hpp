@@ -70,12 +70,15 @@ private:
 
 /// Writes a file of calibrations under `prefixes`; `make(i)` gives number i. Each is put into the journal,
 /// which has to be one that keeps, at once, so that no more than one is in memory and none is made twice. The
-/// digest of the journal's job goes into the metadata. Of several processes, `make(i)` is called on all, that
-/// of `owners[i]` is kept, and the first process writes the file.
+/// digest of the journal's job goes into the metadata. `check` is called when all is written, before the file
+/// gets its name, and may throw. Of several processes, `make(i)` is called on all, that of `owners[i]` is
+/// kept, and the first process writes the file. Throws nsvd::error for what is damaged in the journal, and
+/// when writing fails.
 void write_calibration_set(const std::filesystem::path& path, const std::vector<std::string>& prefixes,
                            const std::function<nsvd::calibration<float>(std::size_t)>& make,
                            nsvd::safetensors::string_map metadata, const journal& kept,
-                           const processes& world = {}, std::span<const int> owners = {});
+                           const processes& world = {}, std::span<const int> owners = {},
+                           const std::function<void()>& check = {});
 
 /// Whether the file is there already, made by this very job.
 [[nodiscard]] bool is_calibration_set_of(const std::filesystem::path& path,

@@ -4,6 +4,7 @@
 #include "assignment.hpp"
 #include "compress_steps.hpp"
 #include "cost.hpp"
+#include "kept_tensors.hpp"
 #include "ranks.hpp"
 #include "shrinkage.hpp"
 #include "stored_layer.hpp"
@@ -11,7 +12,6 @@
 
 #include <nsvd/error.hpp>
 #include <nsvd/every_rank.hpp>
-#include <nsvd/ext/checksum.hpp>
 #include <nsvd/metrics.hpp>
 #include <nsvd/spiking.hpp>
 #include <nsvd/tune.hpp>
@@ -450,9 +450,8 @@ layer_result compressor::put(std::size_t i, const unit& u, const Eigen::MatrixXf
     record.status = to_string(info.status);
     record.spectrum = sample_spectrum(info.spectrum);
     if (journal_.keeps()) {
-        const auto tensors = layer_tensors(stored, type, u.name);
-        nsvd::safetensors::write(journal_.path(layer_entry(i)), tensors,
-                                 nsvd::safetensors::sealed(tensors, {{"record", to_json(record).dump()}}));
+        keep_tensors(journal_, layer_entry(i), layer_tensors(stored, type, u.name),
+                     {{"record", to_json(record).dump()}});
         if (input_.low_memory) stored = kept_layer(i, u).layer;
     }
     for (const auto own : u.layers)
@@ -473,12 +472,12 @@ stored_layer compressor::kept_layer(std::size_t i, const unit& u) const {
 bool compressor::take_kept(std::size_t i, const unit& u, std::vector<layer_result>& records) {
     if (!is_kept(i)) return false;
     const auto path = journal_.path(layer_entry(i));
-    nsvd::safetensors::check_seal(nsvd::safetensors::file(path),
-                                  "remove it, and start the same command again");
+    const checkpoint entry(path);
+    check_kept(journal_, entry.files().front());
     const auto layer = kept_layer(i, u).layer;
     try {
-        records[i] = read_layer_result(json_reader(
-            nlohmann::ordered_json::parse(checkpoint(path).files().front().metadata().at("record"))));
+        records[i] = read_layer_result(
+            json_reader(nlohmann::ordered_json::parse(entry.files().front().metadata().at("record"))));
     } catch (const std::exception& e) {
         throw nsvd::error(
             fmt::format("{}: no layer of this program ({}): remove it", path.string(), e.what()));

@@ -4,6 +4,7 @@
 #include "perplexity.hpp"
 #include "threads.hpp"
 
+#include <nsvd/error.hpp>
 #include <nsvd/every_rank.hpp>
 
 #include <fmt/format.h>
@@ -117,7 +118,15 @@ std::vector<unit_effects> measure_effects(const model& m, const std::vector<line
     if (world.alone()) return result;
     world.wait();
     for (std::size_t i = 0; i < units.size(); ++i)
-        if (pending[i] != 0) result[i] = effects_from(read_json(kept.path(entry(i))));
+        if (pending[i] != 0) {
+            const auto made = kept.find(entry(i));
+            if (!made)
+                throw nsvd::error(
+                    fmt::format("{}: what process {} has measured of {} is not there: all processes have to "
+                                "see the same folder",
+                                kept.folder().string(), owners[i], units[i].name));
+            result[i] = effects_from(*made);
+        }
     return result;
 }
 

@@ -16,16 +16,22 @@
 namespace llm {
 
 std::string read_file(const std::filesystem::path& path) {
-    const auto fail = [&](const std::string& why) {
-        throw nsvd::error(path.string() + ": cannot be read: " + why);
+    const auto failure = [&](const std::string& why) {
+        return nsvd::error(path.string() + ": cannot be read: " + why);
     };
     std::error_code unknown;  // opening says more
-    if (std::filesystem::is_directory(path, unknown)) fail("it is a folder");
-    std::ifstream in(path, std::ios::binary);
-    if (!in) fail(std::generic_category().message(errno));
-    std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (in.bad()) fail(std::generic_category().message(errno));
-    return text;
+    if (std::filesystem::is_directory(path, unknown)) throw failure("it is a folder");
+    std::ifstream in;
+    const auto open = [&] {
+        in.open(path, std::ios::binary);
+        return in ? 0 : -1;
+    };
+    if (nsvd::detail::uninterrupted(open) < 0) throw failure(std::generic_category().message(errno));
+    try {
+        return {std::istreambuf_iterator<char>(in), {}};
+    } catch (const std::ios_base::failure&) {  // which names no file
+        throw failure(std::generic_category().message(errno));
+    }
 }
 
 nlohmann::ordered_json read_json(const std::filesystem::path& path) {

@@ -20,6 +20,12 @@ namespace llm {
 /// The folder, its config.json and the files of its weights.
 [[nodiscard]] nlohmann::ordered_json identity_of(const model& m);
 
+/// Throws nsvd::error naming the first file that is no longer what its identity says.
+void check_unchanged(const nlohmann::ordered_json& files);
+
+/// The same for the files of a model, since they were opened, and since `job` was made with its identity.
+void check_unchanged(const model& m, const nlohmann::ordered_json& job);
+
 /// A checksum (XXH3 of 64 bits, 16 hexadecimal digits) of a job, whatever the order of its keys.
 [[nodiscard]] std::string digest_of(const nlohmann::ordered_json& job);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "journal.hpp"
 
+#include "job.hpp"
+
 #include <nsvd/error.hpp>
+#include <nsvd/ext/atomic_file.hpp>
 
 #include <fmt/format.h>
 
@@ -25,7 +28,7 @@ using json = nlohmann::ordered_json;
 namespace {
 
 constexpr const char *job_name = "job.json", *lock_name = "lock";
-constexpr const char* finished_key = "finished";
+constexpr const char *finished_key = "finished", *checksum_key = "xxh3";
 // A process that was killed has its locks until the last of its threads is gone.
 constexpr std::chrono::seconds patience{3};
 
@@ -81,31 +84,46 @@ void journal::lock() {
         throw nsvd::error(fmt::format("{}: {}", folder_.string(), what));
     };
     const auto start = std::chrono::steady_clock::now();
-    // Once more where the process that had it locked has removed it meanwhile.
     for (;;) {
         std::error_code failure;
         fs::create_directories(folder_, failure);
         if (failure) fail("cannot be written: " + failure.message());
-        const int lock = ::open((folder_ / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (lock < 0 && errno == ENOENT) continue;
-        if (lock < 0) fail("cannot be written: " + std::generic_category().message(errno));
-        const bool free = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
-        const int reason = errno;
-        struct stat own {
-        }, there{};
-        const bool same = ::fstat(lock, &own) == 0 && ::stat((folder_ / lock_name).c_str(), &there) == 0 &&
-                          own.st_ino == there.st_ino;
-        if (free && same) {
-            lock_ = lock;
-            return;
+        const int lock = nsvd::detail::uninterrupted(
+            [&] { return ::open((folder_ / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666); });
+        if (lock < 0 && errno != ENOENT) fail("cannot be written: " + std::generic_category().message(errno));
+        if (lock >= 0) {
+            const bool free = ::flock(lock, LOCK_EX | LOCK_NB) == 0;
+            const int reason = errno;
+            // Not where the process that had it locked has removed it meanwhile.
+            if (free && has_lock(lock)) {
+                lock_ = lock;
+                return;
+            }
+            ::close(lock);
+            if (!free && reason != EWOULDBLOCK && reason != EINTR)
+                fail("cannot be locked: " + std::generic_category().message(reason));
         }
-        ::close(lock);
-        if (free) continue;
-        if (reason != EWOULDBLOCK) fail("cannot be locked: " + std::generic_category().message(reason));
         if (std::chrono::steady_clock::now() - start > patience)
             fail("another process is at work in this folder: wait for it, or give another --output");
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+}
+
+bool journal::has_lock(int descriptor) const {
+    struct stat own {
+    }, there{};
+    if (::fstat(descriptor, &own) != 0 || ::stat((folder_ / lock_name).c_str(), &there) != 0) return false;
+    return own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+}
+
+void journal::check_own() const {
+    const int earlier = std::exchange(errno, ENOENT);  // where what lies there is another's
+    const bool own = lock_ < 0 || has_lock(lock_);
+    const int reason = std::exchange(errno, earlier);  // the caller's may be about to be reported
+    if (own) return;
+    throw nsvd::error(folder_.string() +
+                      (reason == ENOENT ? ": was removed while this run was at work in it"
+                                        : ": cannot be read: " + std::generic_category().message(reason)));
 }
 
 void journal::clear() const {
@@ -129,11 +147,13 @@ bool same_job(const json& a, const json& b) {
 
 journal::journal(const fs::path& target, const json& job, bool restart)
     : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    sum_.add(digest_of(job_));
     open(restart);
 }
 
 journal::journal(const fs::path& target, const json& job, bool restart, const processes& world)
     : folder_(partial_folder(target)), job_(json::parse(text_of(job))) {
+    sum_.add(digest_of(job_));
     if (world.is_first()) open(restart);
     world.wait();
     if (!fs::exists(path(job_name)))
@@ -170,7 +190,7 @@ journal::~journal() {
     if (lock_ < 0) return;
     try {
         // Nothing worth going on with: a run that ended for a wrong option, say.
-        if (entries_of(folder_).size() <= 1) {
+        if (has_lock(lock_) && entries_of(folder_).size() <= 1) {
             clear();
             remove_folder();
         }
@@ -180,17 +200,39 @@ journal::~journal() {
     if (lock_ >= 0) ::close(lock_);
 }
 
+fs::path journal::path(const std::string& name) const {
+    check_own();
+    return folder_ / name;
+}
+
 bool journal::has(const std::string& name) const {
     return keeps() && fs::exists(path(name));
 }
 
+std::string journal::sum_of(const json& entry) const {
+    auto own = sum();
+    own.add(digest_of(entry));
+    return own.text();
+}
+
 std::optional<json> journal::find(const std::string& name) const {
     if (!has(name)) return {};
-    return read_json(path(name));
+    auto entry = read_json(path(name));
+    if (name == job_name) return entry;
+    const auto sum = entry.find(checksum_key);
+    const auto said = sum == entry.end() ? json() : *sum;
+    entry.erase(checksum_key);
+    if (said != sum_of(entry))
+        throw nsvd::error(
+            fmt::format("{}: is damaged: remove it, and start the same command again", path(name).string()));
+    return entry;
 }
 
 void journal::keep(const std::string& name, const json& entry) const {
-    if (keeps()) write_file(path(name), text_of(entry));
+    if (!keeps()) return;
+    auto kept = entry;
+    if (name != job_name) kept[checksum_key] = sum_of(entry);
+    write_file(path(name), text_of(kept));
 }
 
 void journal::finish() {

@@ -5,6 +5,8 @@
 #include "files.hpp"
 #include "processes.hpp"
 
+#include <nsvd/ext/checksum.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
@@ -38,9 +40,14 @@ public:
     [[nodiscard]] bool keeps() const { return !folder_.empty(); }
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
     [[nodiscard]] const nlohmann::ordered_json& job() const { return job_; }
-    /// Where entry `name` lies.
-    [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
+    /// To go on with: begun with the job, so that no entry is taken for one of another job.
+    [[nodiscard]] nsvd::checksum sum() const { return sum_; }
+    /// Where entry `name` lies. Throws like `check_own`.
+    [[nodiscard]] std::filesystem::path path(const std::string& name) const;
     [[nodiscard]] bool has(const std::string& name) const;
+    /// Throws nsvd::error where the folder is no longer that which was locked: what is there, if anything,
+    /// may be another process's.
+    void check_own() const;
 
     /// What was kept under this name.
     [[nodiscard]] std::optional<nlohmann::ordered_json> find(const std::string& name) const;
@@ -52,11 +59,14 @@ public:
 private:
     void open(bool restart);
     void lock();
+    [[nodiscard]] bool has_lock(int descriptor) const;
     void clear() const;
+    [[nodiscard]] std::string sum_of(const nlohmann::ordered_json& entry) const;
     void remove_folder();
 
     std::filesystem::path folder_;
     nlohmann::ordered_json job_;
+    nsvd::checksum sum_;
     int lock_ = -1;
 };
 

@@ -2,6 +2,7 @@
 // nsvd-llm: compresses the linear layers of a language model and shows what that costs in perplexity.
 
 #include "commands/commands.hpp"
+#include "cut_file.hpp"
 #include "interrupt.hpp"
 #include "launcher.hpp"
 #include "processes.hpp"
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -56,6 +58,8 @@ int main(int argc, char** argv) {
     for (int i = 0; i < argc; ++i)
         command_line += (i == 0 ? "" : " ") + quoted(argv[i]);
     llm::note_interrupts();
+    llm::report_cut_files();
+    std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is then an error like a full disk
     llm::processes world;
     try {
         world.join();

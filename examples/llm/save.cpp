@@ -7,6 +7,7 @@
 #include "stored_layer.hpp"
 
 #include <nsvd/error.hpp>
+#include <nsvd/ext/atomic_file.hpp>
 
 #include <fmt/format.h>
 
@@ -53,6 +54,7 @@ public:
         if (!fs::exists(target) || fs::is_empty(target)) {
             if (fs::exists(target)) fs::remove(target);
             fs::rename(path_, target);
+            nsvd::flush_to_disk(target.parent_path());
             return;
         }
         for (const auto* name : {"model.safetensors", index_name})
@@ -64,6 +66,7 @@ public:
                     names.push_back(entry.path().filename());
             for (const auto& name : names)
                 fs::rename(path_ / name, target / name);
+            nsvd::flush_to_disk(target);
         }
     }
 
@@ -203,6 +206,16 @@ void write_weights(const model& m, const fs::path& folder, progress& bar, const 
     write_file(folder / index_name, index.dump(2) + "\n");
 }
 
+/// As it is, flushed to the disk.
+void copy_flushed(const fs::path& from, const fs::path& to) {
+    std::error_code failure;
+    fs::copy_file(from, to, failure);
+    if (failure)
+        throw nsvd::error(
+            fmt::format("{}: cannot be copied to {}: {}", from.string(), to.string(), failure.message()));
+    nsvd::flush_to_disk(to);
+}
+
 /// What config.json calls a type.
 std::string torch_name(safetensors::dtype type) {
     if (type == safetensors::dtype::F32) return "float32";
@@ -210,7 +223,8 @@ std::string torch_name(safetensors::dtype type) {
 }
 
 void save(const model& m, const fs::path& output, const json& about,
-          const std::map<std::string, std::string>& more, progress& bar, const processes& world) {
+          const std::map<std::string, std::string>& more, progress& bar, const processes& world,
+          const std::function<void()>& check) {
     const staging_folder staging(output, world);
     if (!world.is_first()) {
         write_weights(m, staging.path(), bar, world);
@@ -223,13 +237,14 @@ void save(const model& m, const fs::path& output, const json& about,
         const auto name = entry.path().filename();
         if (entry.is_regular_file() && name != "config.json" && name != index_name &&
             !weight_endings.contains(name.extension().string()))
-            fs::copy_file(entry, staging.path() / name);
+            copy_flushed(entry.path(), staging.path() / name);
     }
     write_weights(m, staging.path(), bar, world);
     write_file(staging.path() / "config.json", config.dump(2) + "\n");
     for (const auto& [name, text] : more)
         write_file(staging.path() / name, text);
     world.wait();
+    if (check) check();
     staging.move_into(output, more);
 }
 
@@ -244,12 +259,18 @@ void check_output(const model& m, const fs::path& output, bool force) {
 }
 
 void save_model(const model& m, const fs::path& output, const nlohmann::ordered_json& about, bool force,
-                const std::map<std::string, std::string>& more, progress* bar, const processes& world) {
+                const std::map<std::string, std::string>& more, progress* bar, const processes& world,
+                const std::function<void()>& check) {
     check_output(m, output, force);
     check_layers(m);
     progress silent;
     try {
-        save(m, normal(output), about, more, bar != nullptr ? *bar : silent, world);
+        save(m, normal(output), about, more, bar != nullptr ? *bar : silent, world, check);
+    } catch (const nsvd::error&) {
+        // What was cut off a mapped file can't be written either.
+        for (const auto& file : m.weights().files())
+            file.check_unchanged();
+        throw;
     } catch (const fs::filesystem_error& e) {
         throw nsvd::error(fmt::format("{}: cannot be written: {}", output.string(), e.code().message()));
     }

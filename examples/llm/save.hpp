@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -24,10 +25,11 @@ void check_output(const model& m, const std::filesystem::path& output, bool forc
 /// (`model::store_as`). The files are written to OUTPUT.partial and get their names when all are complete,
 /// `more` at the end; files of other names in an existing folder are left alone, but for a model.safetensors
 /// or an index that would be read in their place. Throws nsvd::error like check_output, or when writing
-/// fails. Of several processes, each writes some of the files of weights, the first everything else. One
-/// progress step a tensor of the source.
+/// fails. `check` is called when all is written, before any file gets its name, and may throw. What has its
+/// name has been flushed to the disk. Of several processes, each writes some of the files of weights, the
+/// first everything else. One progress step a tensor of the source.
 void save_model(const model& m, const std::filesystem::path& output, const nlohmann::ordered_json& about,
                 bool force, const std::map<std::string, std::string>& more = {}, progress* bar = nullptr,
-                const processes& world = {});
+                const processes& world = {}, const std::function<void()>& check = {});
 
 }  // namespace llm

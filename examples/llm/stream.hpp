@@ -9,7 +9,9 @@
 #include <Eigen/Core>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,11 @@ public:
 
 private:
     [[nodiscard]] std::string file_of(std::size_t block) const;
+    /// In a file, all windows are followed by a checksum of each.
+    [[nodiscard]] std::size_t checksum_place(std::size_t window) const {
+        return size_ * sizeof(float) + window * sizeof(std::uint64_t);
+    }
+    void read(std::span<std::byte> bytes, std::size_t offset) const;
 
     const model& model_;
     const weighted_windows& windows_;

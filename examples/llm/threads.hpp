@@ -67,8 +67,9 @@ private:
 /// Whether this thread works for a loop.
 inline thread_local bool in_parallel_for = false;
 
-/// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor), or on this
-/// one alone within another such loop. The first exception stops what has not started and is thrown again here.
+/// Calls `work(i)` for 0 … count−1, started in this order on `threads` threads (0: one a processor), or on
+/// this one alone within another such loop. The first exception stops what has not started and is thrown
+/// again here.
 template <class Work>
 void parallel_for(std::size_t count, unsigned threads, const Work& work) {
     const single_threaded_blas guard;

@@ -98,7 +98,8 @@ void merge(const calibrate_arguments& a, const processes& world) {
                 }
                 return sum;
             },
-            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept);
+            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept,
+            [&] { check_unchanged(job.at("merge")); });
     }
     kept.finish();
     show(a, json_out);
@@ -165,7 +166,7 @@ void gather(calibrate_arguments a, const processes& world) {
              {"context", std::to_string(sample.context)},
              {"windows", std::to_string(windows.windows.size())},
              {"seed", std::to_string(sample.seed)}},
-            kept, world, owners);
+            kept, world, owners, [&] { check_unchanged(model, job); });
     }
     kept.finish();
     if (world.is_first()) show(a, json_out);

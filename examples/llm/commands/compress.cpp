@@ -77,7 +77,9 @@ bool is_complete(const json& job, const fs::path& output) {
     const auto report = output / "report.json";
     if (!fs::exists(report)) return false;
     try {
-        return same_job(read_json(report).value("job", json()), job);
+        if (!same_job(read_json(report).value("job", json()), job)) return false;
+        (void)checkpoint(output);  // its weights may be gone, or cut
+        return true;
     } catch (const nsvd::error&) {
         return false;  // something else of that name
     }
@@ -225,7 +227,11 @@ void run(compress_arguments a, const processes& world) {
         bar.label("writing the model");
         save_model(model, a.output, about, a.force,
                    {{"report.json", dump(json_report)}, {"report.html", compression_page(json_report)}}, &bar,
-                   world);
+                   world, [&] {
+                       kept.check_own();
+                       check_unchanged(model, job);
+                       if (job.contains("statistics")) check_unchanged(job.at("statistics"));
+                   });
     }
     kept.finish();
     if (world.is_first()) show(json_out, json_report);

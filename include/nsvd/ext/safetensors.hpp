@@ -119,8 +119,13 @@ using string_map = std::map<std::string, std::string>;
 
 /// A safetensors file, mapped read-only. The header is checked in full on opening: lengths, JSON, dtypes,
 /// shapes (overflow included), offsets that cover the data without gap or overlap. Anything wrong throws
-/// nsvd::error "FILE: what" or "FILE: tensor 'x': what". The file must not be changed by others while it is
-/// open; reading what was cut off it then ends the process (SIGBUS).
+/// nsvd::error "FILE: what" or "FILE: tensor 'x': what".
+///
+/// The file must not be changed by others while it is open. Where its bytes are changed, reading gives the
+/// new ones; where it is cut, reading what lay beyond the page of the new end raises SIGBUS, which ends the
+/// process unless it has a handler (examples/llm/cut_file.cpp), and what lay beyond the end in that page
+/// reads as zero. Where it is removed or another is renamed over it, the bytes that were opened stay. Who
+/// can't rule all this out calls `check_unchanged` after the last reading, before results count.
 class file {
 public:
     /// Opens and checks the file.
@@ -136,6 +141,9 @@ public:
     [[nodiscard]] const string_map& metadata() const { return metadata_; }
     /// The name it was opened by.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    /// Throws nsvd::error where what now lies under the name is another file than was opened, or is not of
+    /// the size and the time of last change that it had.
+    void check_unchanged() const;
 
 private:
     struct unmap {
@@ -154,6 +162,7 @@ private:
     void check_coverage(std::span<const std::byte> data);
 
     std::filesystem::path path_;
+    struct stat opened_ {};
     std::unique_ptr<const std::byte, unmap> bytes_;
     std::vector<std::string> names_;
     std::map<std::string, view> views_;
@@ -368,20 +377,35 @@ inline const view& file::at(const std::string& name) const {
 
 inline void file::map() {
     const auto system_error = [&] { fail("cannot be read: " + std::generic_category().message(errno)); };
-    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    const int descriptor =
+        nsvd::detail::uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC); });
     if (descriptor < 0) system_error();
     struct closer {
         int descriptor;
         ~closer() { ::close(descriptor); }
     } const closer{descriptor};
-    struct stat status {};
-    if (::fstat(descriptor, &status) != 0) system_error();
-    if (!S_ISREG(status.st_mode)) fail("not a regular file");
-    const auto size = static_cast<std::size_t>(status.st_size);
+    if (::fstat(descriptor, &opened_) != 0) system_error();
+    if (!S_ISREG(opened_.st_mode)) fail("not a regular file");
+    const auto size = static_cast<std::size_t>(opened_.st_size);
     if (size == 0) fail("empty file");
     void* begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (begin == MAP_FAILED) system_error();
     bytes_ = {static_cast<const std::byte*>(begin), unmap{size}};
+}
+
+inline void file::check_unchanged() const {
+    struct stat now {};
+    if (::stat(path_.c_str(), &now) != 0) fail("is gone: " + std::generic_category().message(errno));
+    const auto changed = [](const struct stat& s) {
+#ifdef __APPLE__
+        return std::pair(s.st_mtimespec.tv_sec, s.st_mtimespec.tv_nsec);
+#else
+        return std::pair(s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+#endif
+    };
+    if (now.st_dev != opened_.st_dev || now.st_ino != opened_.st_ino || now.st_size != opened_.st_size ||
+        changed(now) != changed(opened_))
+        fail("was changed or replaced by another program while it was read");
 }
 
 inline nlohmann::json file::parse_header(std::string_view text) const {
