@@ -209,7 +209,9 @@ void write_weights(const model& m, const fs::path& folder, progress& bar, const 
 /// As it is, flushed to the disk.
 void copy_flushed(const fs::path& from, const fs::path& to) {
     std::error_code failure;
-    fs::copy_file(from, to, failure);
+    do
+        fs::copy_file(from, to, fs::copy_options::overwrite_existing, failure);
+    while (failure == std::errc::interrupted);
     if (failure)
         throw nsvd::error(
             fmt::format("{}: cannot be copied to {}: {}", from.string(), to.string(), failure.message()));
