@@ -99,7 +99,7 @@ void merge(const calibrate_arguments& a, const processes& world) {
                 return sum;
             },
             {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept,
-            [&] { check_unchanged(job.at("merge")); });
+            world, {}, [&] { check_unchanged(job.at("merge")); });
     }
     kept.finish();
     show(a, json_out);
