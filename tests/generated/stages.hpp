@@ -54,7 +54,10 @@ roundings roundings_of(const layer_case& c, const matrices<Scalar>&, const probl
     const double grain = std::ldexp(std::sqrt(static_cast<double>(c.n * c.m)),
                                     std::numeric_limits<typename layer::factor>::min_exponent -
                                         std::numeric_limits<typename layer::factor>::digits - c.w_scale);
-    return {own * p.target.norm() + grain, (own * p.target.norm() + grain) * p.inputs.norm(), grain};
+    // The span of W S in double is off by eps of its largest column.
+    const double span = layer::in_double && c.method != method::svd ? 20 * layer::eps : 0.0;
+    const double plain = (own + span * (c.outliers > 0 ? 1000.0 : 1.0)) * p.target.norm() + grain;
+    return {plain, (own * p.target.norm() + grain) * p.inputs.norm(), grain};
 }
 
 /// Stage after stage: what is left in its metric is the least that its rank can leave, and `info` says so.
