@@ -169,8 +169,11 @@ void write_weights(const model& m, const fs::path& folder, progress& bar, const 
     const auto& files = m.weights().files();
     // The largest first, to whoever has written least.
     std::vector<double> sizes;
-    for (const auto& file : files)
-        sizes.push_back(static_cast<double>(fs::file_size(file.path())));
+    for (const auto& file : files) {
+        sizes.push_back(0);
+        for (const auto& name : file.tensors())
+            sizes.back() += static_cast<double>(file.at(name).bytes.size());
+    }
     const auto writers = assign(sizes, world.count());
     for (std::size_t f = 0; f < files.size(); ++f) {
         const auto& file = files[f];

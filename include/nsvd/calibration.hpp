@@ -670,7 +670,7 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         const double diagonal = std::sqrt(std::max(gram(j, j), least));
         for (index i = j + 1; i < n; ++i)
             if (std::abs(gram(i, j)) > diagonal * std::sqrt(std::max(gram(i, i), least)) * slack)
-                fail("gram(" + std::to_string(i) + ", " + std::to_string(j) +
+                fail("gram(" + std::to_string(j) + ", " + std::to_string(i) +
                      ") = " + detail::text(gram(i, j)) + " is larger than the diagonal allows");
     }
 }

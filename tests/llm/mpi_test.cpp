@@ -149,7 +149,7 @@ TEST_CASE("statistics of several processes", "[llm][mpi]") {
     REQUIRE(one.tensors() == three.tensors());
     for (const auto& name : one.tensors()) {
         CAPTURE(name);
-        if (name.ends_with("tokens")) continue;
+        if (name.ends_with("tokens") || name.ends_with("xxh3")) continue;
         const auto x = nsvd::safetensors::to_matrix<double>(one.at(name));
         const auto y = nsvd::safetensors::to_matrix<double>(three.at(name));
         CHECK((x - y).norm() <= 1e-13 * x.norm());  // c·eps with c = tokens

@@ -200,7 +200,7 @@ TEST_CASE("changing files: the journal is removed during a run, and another job 
         // The first run stopped at the worst of moments: one file of its own it may have put there still.
         auto again = w.run(second.command);
         if (again.code != 0) {
-            check_refusal(again, {"out.partial/", "is damaged: remove it"});
+            check_refusal(again, {"out.partial/", "remove it, and start the same command again"});
             const auto name = again.err.substr(again.err.find("out.partial/"));
             fs::remove(w / name.substr(0, name.find(':')));
             again = w.run(second.command);
