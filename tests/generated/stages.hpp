@@ -7,6 +7,7 @@
 
 #include <nsvd/nsvd.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -80,8 +81,9 @@ void check_stages(const layer_case& c, const matrices<Scalar>& l,
     RC_ASSERT(d.info.gap == 0.0);
     const MatrixXd q = projection ? result.left : span_of(result.left);
     if (projection) {
+        // The QR iteration of the Eigen backend turns vectors as often as there are.
         within("Q orthonormal, in eps", deviation_from_orthonormal(q) / layer::eps,
-               layer::in_double ? 20.0 : 4.0);
+               layer::in_double ? 20.0 + static_cast<double>(c.full_rank()) : 4.0);
         within("right - Q^T W", (result.right - q.transpose() * p.target).norm(), rounding.plain);
     }
 
@@ -107,7 +109,10 @@ void check_stages(const layer_case& c, const matrices<Scalar>& l,
             within("loss over optimum", left,
                    std::hypot(best * (1 + 1e-6), noise) + linear * (first_metric ? p.inputs.norm() : 1.0));
         }
-        within("optimum over loss", best, left + noise);
+        // The reference is rounded, too.
+        const double of_reference = 4.0 * std::numeric_limits<double>::epsilon() *
+                                    static_cast<double>(std::max(c.m, c.n)) * before.norm();
+        within("optimum over loss", best, left + noise + of_reference);
     }
     RC_ASSERT(given == d.rank());
     RC_ASSERT(d.parameters() == parameters);

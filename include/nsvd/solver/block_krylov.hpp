@@ -206,7 +206,10 @@ eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k
             }
             const tridiagonal_eigen<Real> eigen(std::move(projected));
             if (!eigen.converged()) return result;
-            result.values = converted<double, Real>(eigen.values());
+            // Not assigned: where memory fails, Eigen keeps a pointer that it has freed to make room.
+            Eigen::VectorXd values(dimension);
+            assign<double, Real>(values, eigen.values());
+            result.values.swap(values);
             result.residuals = squared_norms_of_columns<Real>(
                 multiply<Real>(below.back(), op::none, eigen.last_rows(block, k), op::none));
             result.dimension = dimension;
