@@ -14,6 +14,7 @@ targets=("$@")
 jobs="${NSVD_FUZZ_JOBS:-$(nproc)}"
 [ "$jobs" -le 2 ] || jobs=2
 
+mkdir -p build
 cmake -S . -B "$folder" -G Ninja -DCMAKE_CXX_COMPILER="${CXX:-clang++}" -DNSVD_BACKEND=eigen -DNSVD_BUILD_TESTS=OFF \
     -DNSVD_BUILD_EXAMPLES=OFF -DNSVD_BUILD_FUZZERS=ON >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
 cmake --build "$folder" --target "${targets[@]/#/fuzz_}"

@@ -5,9 +5,11 @@
 
 #include "safetensors.hpp"
 
+/// @cond
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
 #endif
+/// @endcond
 #include <cstddef>
 #include <cstdint>
 #include <span>

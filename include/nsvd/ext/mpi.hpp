@@ -28,7 +28,7 @@ enum class summation : std::uint8_t {
 
 /// How calibrations travel. Has to be the same on all processes of a call.
 struct transfer {
-    summation order = summation::any;
+    summation order = summation::any;  ///< of the processes' sums
     /// Numbers of 8 bytes that are packed into one message. Without MPI 4, whose counts are wider, never more
     /// than 2^31 − 1 of them are.
     std::int64_t buffer = std::int64_t{1} << 24;
@@ -44,6 +44,7 @@ inline void check_mpi(int code, const char* call) {
     throw error(std::string(call) + ": " + std::string(text.data(), static_cast<std::size_t>(length)));
 }
 
+/// @cond
 #if MPI_VERSION >= 4
 using mpi_count = MPI_Count;
 #define NSVD_MPI(call) call##_c
@@ -51,6 +52,7 @@ using mpi_count = MPI_Count;
 using mpi_count = int;
 #define NSVD_MPI(call) call
 #endif
+/// @endcond
 
 /// The calls that are needed, on doubles; a message may have as many as `mpi_count` can tell.
 class mpi_communicator {
