@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "calibration_set.hpp"
 
+#include "digest.hpp"
 #include "kept_tensors.hpp"
 #include "shrinkage.hpp"
 

@@ -44,12 +44,6 @@ void check_unchanged(const nlohmann::ordered_json& files) {
     }
 }
 
-std::string digest_of(const nlohmann::ordered_json& job) {
-    nsvd::checksum sum;
-    sum.add(nlohmann::json(job).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    return sum.text();
-}
-
 nlohmann::ordered_json identity_of(std::span<const token> tokens) {
     nsvd::checksum sum;
     sum.add(std::as_bytes(tokens));

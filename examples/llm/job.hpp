@@ -26,9 +26,6 @@ void check_unchanged(const nlohmann::ordered_json& files);
 /// The same for the files of a model, since they were opened, and since `job` was made with its identity.
 void check_unchanged(const model& m, const nlohmann::ordered_json& job);
 
-/// A checksum (XXH3 of 64 bits, 16 hexadecimal digits) of a job, whatever the order of its keys.
-[[nodiscard]] std::string digest_of(const nlohmann::ordered_json& job);
-
 /// How many tokens there are, and a checksum (XXH3 of 64 bits) of them.
 [[nodiscard]] nlohmann::ordered_json identity_of(std::span<const token> tokens);
 

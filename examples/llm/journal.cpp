@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "journal.hpp"
 
-#include "job.hpp"
+#include "digest.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/ext/atomic_file.hpp>

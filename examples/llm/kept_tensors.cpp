@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kept_tensors.hpp"
 
-#include "job.hpp"
+#include "digest.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/ext/checksum.hpp>
