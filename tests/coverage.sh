@@ -15,11 +15,12 @@ for backend in "${backends[@]}"; do
     folders+=("$folder")
     say "Building and running the tests: $folder"
     cmake --preset coverage -G Ninja -B "$folder" -DNSVD_BACKEND="$backend"
-    programs=(nsvd_tests nsvd_adapter_tests)
+    programs=(nsvd_tests nsvd_adapter_tests nsvd_out_of_core_tests)
+    ! grep -q '^MPI_CXX_HEADER_DIR:PATH=/' "$folder/CMakeCache.txt" || programs+=(nsvd_mpi_tests)
     ! grep -q '^NSVD_TORCH_LIBRARY:.*\.so' "$folder/CMakeCache.txt" || programs+=(nsvd_torch_tests)
     cmake --build "$folder" --target "${programs[@]}"
     find "$folder" -name '*.gcda' -delete
-    ctest --test-dir "$folder" -R '^(library|adapters|adapter_torch)$' --output-on-failure
+    ctest --test-dir "$folder" -R '^(library|adapters|adapter_torch|out_of_core|mpi_4)$' --output-on-failure
 done
 
 # A line of a template counts where any of its instantiations has run it.
