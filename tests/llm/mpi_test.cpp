@@ -29,16 +29,8 @@ std::string mpirun(int processes, const std::string& what = "") {
         processes, what);
 }
 
-struct mpi_workplace : workplace {
+struct mpi_workplace : llm_test::large_workplace {
     mpi_workplace() {
-        llm_test::random_model m;
-        m.hidden = 48;
-        m.inter = 80;
-        m.head_dim = 12;
-        m.blocks = 3;
-        m.vocab = 256;
-        fs::create_directory(*this / "large");
-        m.write_to(*this / "large");
         llm_test::write(*this / "one_dies.sh",
                         "#!/bin/sh\n"
                         "# The last process is killed after a while: one_dies.sh SECONDS COMMAND…\n"

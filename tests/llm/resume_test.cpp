@@ -14,24 +14,11 @@
 #include <vector>
 
 namespace fs = std::filesystem;
+using llm_test::large_workplace;
 using llm_test::read;
 using llm_test::workplace;
 
 namespace {
-
-/// A model that takes some tenths of a second to compress.
-struct large_workplace : workplace {
-    large_workplace() {
-        llm_test::random_model m;
-        m.hidden = 48;
-        m.inter = 80;
-        m.head_dim = 12;
-        m.blocks = 3;
-        m.vocab = 256;
-        fs::create_directory(*this / "large");
-        m.write_to(*this / "large");
-    }
-};
 
 using times = std::map<std::string, fs::file_time_type>;
 

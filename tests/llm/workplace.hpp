@@ -66,4 +66,18 @@ private:
     scratch folder_;
 };
 
+/// A model that takes some tenths of a second to compress.
+struct large_workplace : workplace {
+    large_workplace() {
+        random_model m;
+        m.hidden = 48;
+        m.inter = 80;
+        m.head_dim = 12;
+        m.blocks = 3;
+        m.vocab = 256;
+        std::filesystem::create_directory(*this / "large");
+        m.write_to(*this / "large");
+    }
+};
+
 }  // namespace llm_test

@@ -98,8 +98,8 @@ void merge(const calibrate_arguments& a, const processes& world) {
                 }
                 return sum;
             },
-            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept,
-            world, {}, [&] { check_unchanged(job.at("merge")); });
+            {{"nsvd", NSVD_VERSION}, {"command", a.command_line}}, kept, world, {},
+            [&] { check_unchanged(job.at("merge")); });
     }
     kept.finish();
     show(a, json_out);
