@@ -642,7 +642,9 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
     detail::require_finite_entries<double>(state_.sum_original,
                                            "calibration: stored statistics: sum_original");
     if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
-    if (state_.tokens < 0 || state_.weight < 0.0 || (state_.tokens == 0) != (state_.weight == 0.0))
+    // Counts beyond 2^53 are of no text, and would overflow where they are added.
+    if (state_.tokens < 0 || state_.tokens > (std::int64_t{1} << 53) || state_.weight < 0.0 ||
+        (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     mean_ = average(state_.sum);
     mean_original_ = average(state_.sum_original);

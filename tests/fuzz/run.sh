@@ -23,10 +23,11 @@ fuzz() {
     local target="$1" found="$folder/found/$1" log="$folder/found/$1.log"
     mkdir -p "$found"
     local options=(-artifact_prefix="$found/" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1)
-    "$folder/tests/fuzz/fuzz_$target" "${options[@]}" -runs=0 "tests/fuzz/seeds/$target" >"$log" 2>&1 &&
+    local status=0
+    { "$folder/tests/fuzz/fuzz_$target" "${options[@]}" -runs=0 "tests/fuzz/seeds/$target" >"$log" 2>&1 &&
         "$folder/tests/fuzz/fuzz_$target" "${options[@]}" -max_total_time="$seconds" "$folder/corpus/$target" \
-            "tests/fuzz/seeds/$target" >>"$log" 2>&1
-    echo $? >"$found.status"  # of either
+            "tests/fuzz/seeds/$target" >>"$log" 2>&1; } || status=$?
+    echo "$status" >"$found.status"  # of either
 }
 
 mkdir -p "$folder/found"
@@ -42,14 +43,14 @@ printf '%-12s %12s %10s %10s\n' target executions 'new units' result
 for target in "${targets[@]}"; do
     of() { grep -a "^stat::$1:" "$folder/found/$target.log" | awk '{ sum += $2 } END { print sum + 0 }'; }
     result=ok
-    if [ "$(cat "$folder/found/$target.status")" -ne 0 ]; then
+    if [ "$(cat "$folder/found/$target.status")" != 0 ]; then
         result=FAILED
         failed=1
     fi
     printf '%-12s %12s %10s %10s\n' "$target" "$(of number_of_executed_units)" "$(of new_units_added)" "$result"
 done
 for target in "${targets[@]}"; do
-    [ "$(cat "$folder/found/$target.status")" -ne 0 ] || continue
+    [ "$(cat "$folder/found/$target.status")" != 0 ] || continue
     printf '\n== %s, from %s:\n' "$target" "$folder/found/$target.log"
     grep -a -A 25 -E '^==[0-9]+==|runtime error|^SUMMARY' "$folder/found/$target.log" | head -40
     ls "$folder/found/$target"
