@@ -123,7 +123,7 @@ void compressor::compress_in_order(const recipe& r, const std::vector<unit>& uni
         bool mine = true;
         for (std::size_t s = 0; s < sites.size() && !world_.alone(); ++s) {
             const auto& owners = owners_of(block, sites[s]);
-            mine = std::find(owners.begin(), owners.end(), static_cast<int>(world_.own())) != owners.end();
+            mine = world_.is_among(owners);
             world_.reduce(results[s].pairs, owners);
             world_.sum(numbers_of(results[s].error_moments));
             world_.sum(numbers_of(results[s].mean_error));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cost.hpp"
 
+#include <nsvd/rank/compression.hpp>
 #include <nsvd/solver/cost.hpp>
 
 #include <algorithm>
@@ -18,15 +19,15 @@ double predicted_flops(const recipe& r, const nsvd::shape& shape, Eigen::Index k
     return flops;
 }
 
+Eigen::Index rank_by_itself(const recipe& r, const nsvd::shape& shape) {
+    return std::max<Eigen::Index>(1,
+                                  nsvd::compression{r.compression}.kept(shape) / (shape.rows + shape.cols));
+}
+
 std::vector<double> predicted_flops(const recipe& r, const std::vector<unit>& units) {
     std::vector<double> flops;
-    for (const auto& u : units) {
-        const double kept = (1 - r.compression) * static_cast<double>(u.shape.rows) *
-                            static_cast<double>(u.shape.cols) /
-                            static_cast<double>(u.shape.rows + u.shape.cols);
-        flops.push_back(
-            predicted_flops(r, u.shape, std::max<Eigen::Index>(1, static_cast<Eigen::Index>(kept))));
-    }
+    for (const auto& u : units)
+        flops.push_back(predicted_flops(r, u.shape, rank_by_itself(r, u.shape)));
     return flops;
 }
 

@@ -15,7 +15,10 @@ namespace llm {
 /// stages by their solvers (nsvd::predicted_flops), for a Gram matrix its Cholesky factor.
 [[nodiscard]] double predicted_flops(const recipe& r, const nsvd::shape& shape, Eigen::Index k);
 
-/// That of each unit at the rank that the recipe's compression would give it by itself.
+/// The rank of plain factors at the recipe's compression, at least 1.
+[[nodiscard]] Eigen::Index rank_by_itself(const recipe& r, const nsvd::shape& shape);
+
+/// What each unit costs at the rank that the recipe's compression would give it by itself.
 [[nodiscard]] std::vector<double> predicted_flops(const recipe& r, const std::vector<unit>& units);
 
 }  // namespace llm

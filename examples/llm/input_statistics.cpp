@@ -4,7 +4,6 @@
 #include "calibrate.hpp"
 #include "unit.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace llm {
@@ -41,8 +40,7 @@ block_statistics distributed_statistics::gather(std::size_t block) {
     auto sites = mine_->gather(block);
     for (std::size_t i = 0; i < sites.size(); ++i) {
         const auto owners = owners_(block, model_.block_sites()[i]);
-        const bool mine =
-            std::find(owners.begin(), owners.end(), static_cast<int>(world_.own())) != owners.end();
+        const bool mine = world_.is_among(owners);
         if (are_ == parts::shares && !owners.empty()) world_.reduce(sites[i], owners);
         // One of a single feature: those of the others may be large.
         if (!mine) sites[i] = nsvd::calibration<float>(1, sites[i].about());

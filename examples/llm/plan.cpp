@@ -8,7 +8,6 @@
 #include "threads.hpp"
 
 #include <nsvd/calibration.hpp>
-#include <nsvd/rank/compression.hpp>
 #include <nsvd/workspace.hpp>
 
 #include <Eigen/Core>
@@ -82,8 +81,7 @@ machine_speed measure_speed(const recipe& r, const std::vector<std::int64_t>& si
                 nsvd::detail::multiply_into<float>(y, w, nsvd::detail::op::none, x, nsvd::detail::op::none);
                 speed.product = 2 * static_cast<double>(rows) * n * n / of_product.seconds();
             }
-            const auto k = static_cast<Eigen::Index>((1 - r.compression) * static_cast<double>(rows * cols) /
-                                                     static_cast<double>(rows + cols));
+            const auto k = rank_by_itself(r, {rows, cols});
             const stopwatch watch;
             const auto d = decompose(*r.how, w, inputs, k, {.share = r.share}, memory);
             auto& layer = speed.layers.emplace_back();
@@ -124,11 +122,8 @@ plan_row plan(const config& shape, const recipe& r, const machine_speed& speed, 
         for (std::size_t part = 0; part < shape.linears[index_of(where.kind)].names.size(); ++part) {
             const auto [rows, cols] = shape.layer_shape(where.kind, part);
             passed += 2 * seen * static_cast<double>(rows) * static_cast<double>(cols);
-            const auto m = static_cast<double>(rows);
-            const auto k = (1 - r.compression) * m * n / (m + n);
-            const double flops =
-                predicted_flops(r, {static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols)},
-                                static_cast<Eigen::Index>(k));
+            const nsvd::shape layer{static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols)};
+            const double flops = predicted_flops(r, layer, rank_by_itself(r, layer));
             costs.insert(costs.end(), shape.blocks, flops);
         }
     }

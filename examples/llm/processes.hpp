@@ -4,6 +4,7 @@
 
 #include <nsvd/calibration.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,6 +35,10 @@ public:
     [[nodiscard]] bool is_first() const { return own_ == 0; }
     /// Whether job number i of those dealt out in turn falls to this one.
     [[nodiscard]] bool has_turn(std::size_t i) const { return i % count_ == own_; }
+    /// Whether this one is among the owners of something.
+    [[nodiscard]] bool is_among(std::span<const int> owners) const {
+        return std::find(owners.begin(), owners.end(), static_cast<int>(own_)) != owners.end();
+    }
 
     /// Threads for this process where `asked` is 0: its part of the processors of its machine, or those that
     /// it is bound to; else as asked for.
