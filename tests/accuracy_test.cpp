@@ -256,6 +256,22 @@ TEMPLATE_TEST_CASE("accuracy: every stage of a nested decomposition", "[accuracy
     }
 }
 
+TEST_CASE("accuracy: directions far below those before are orthogonal to them", "[accuracy]") {
+    // Two stages in single precision; what is left to the second is a thousandth of W, and so is not far
+    // above the rounding of W along Q1.
+    generator g(550);
+    const Index first = 20;
+    VectorXd values = support::geometric(560, 30.0);
+    values.head(first) *= 1e3;
+    const Eigen::MatrixXf w = plain_layer(g, 560, 600, values).w.cast<float>();
+    const auto d = nsvd::decompose(w, {{nsvd::metric(), 0.5}, {nsvd::metric(), 0.5}}, nsvd::rank{2 * first});
+    REQUIRE(d.info.stages.size() == 2);
+    CAPTURE(d.info.stages[0].solver, d.info.stages[1].solver);
+    const MatrixXd q1 = d.left.leftCols(first).cast<double>();
+    const MatrixXd q2 = d.left.rightCols(first).cast<double>();
+    CHECK((q1.transpose() * q2).cwiseAbs().maxCoeff() <= 2 * single);
+}
+
 TEST_CASE("accuracy: outliers of W", "[accuracy]") {
     const Index m = 520;
     const Index n = 540;

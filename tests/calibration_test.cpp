@@ -424,6 +424,35 @@ TEST_CASE("calibration: an outlier of little weight takes no digits from the oth
     }
 }
 
+TEST_CASE("calibration: large tokens of little weight take no digits from the mean of a heavy one",
+          "[calibration][moments]") {
+    // The mean moves 17 decades; found by fuzzing, as a state that was refused when it was read again.
+    Eigen::MatrixXd x(1, 3);
+    x << 3e24, 1e24, -2.0;
+    const Eigen::VectorXd weights = Eigen::Vector3d(2.0, 3.0, 3e16);
+    const support::VectorXl exact =
+        x.cast<long double>() * weights.cast<long double>() / weights.cast<long double>().sum();
+    for (const bool heavy_first : {false, true}) {
+        CAPTURE(heavy_first);
+        calibration<double> light(1, moments::central);
+        calibration<double> heavy(1, moments::central);
+        light.update(x.leftCols(2), weights.head(2));
+        heavy.update(x.rightCols(1), weights.tail(1));
+        calibration<double> merged = heavy_first ? heavy : light;
+        merged.merge(heavy_first ? light : heavy);
+        calibration<double> updated = heavy_first ? heavy : light;
+        if (heavy_first)
+            updated.update(x.leftCols(2), weights.head(2));
+        else
+            updated.update(x.rightCols(1), weights.tail(1));
+        for (const auto& calib : {merged, updated}) {
+            CHECK(calib.mean()(0) == Approx(static_cast<double>(exact(0))).epsilon(8 * eps));
+            CHECK(calibration<double>(calib.state()).mean()(0) == Approx(calib.mean()(0)).epsilon(8 * eps));
+            CHECK(gram_error(calib.central_gram(), naive_central(x, x, weights)) <= 8 * eps);
+        }
+    }
+}
+
 TEST_CASE("calibration: central moments of any scale, of one channel, of one token",
           "[calibration][moments]") {
     const Eigen::MatrixXd x = activations(4, 700, 151).array() + 5.0;

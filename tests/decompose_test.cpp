@@ -2,6 +2,7 @@
 // Lists of stages, statuses, and the ends of the range of numbers.
 #include "support/calibrated.hpp"
 #include "support/catch.hpp"
+#include "support/generate.hpp"
 #include "support/naive.hpp"
 #include "support/random.hpp"
 
@@ -111,6 +112,33 @@ TEST_CASE("decompose: W of full rank is not rank-deficient for want of inputs", 
     const MatrixXd w = gaussian(10, 12, 31);
     const auto calib = calibrated(gaussian(12, 4, 32));
     CHECK(nsvd::asvd(w, calib, nsvd::rank{7}).info.status == nsvd::status::singular_metric);
+}
+
+TEST_CASE("decompose: a stage far below the one before is orthogonal to it", "[decompose]") {
+    // What the first stage leaves is 1e-6 to 1e-12 of W, and the rounding of W along Q1 shows in its
+    // directions.
+    support::generator g(51);
+    const MatrixXd w = g.with_spectrum(20, 24, support::geometric(20, 1e12));
+    const auto calib = calibrated(support::activations(g, 24, 100));
+    const auto d = nsvd::nested(w, calib, nsvd::rank{18}, {.share = 0.5});
+    REQUIRE(d.info.stages.size() == 2);
+    REQUIRE(d.info.stages[1].rank == 9);
+    CHECK(support::orthogonality(d.left) <= 20 * std::numeric_limits<double>::epsilon());
+}
+
+TEST_CASE("decompose: the rank of weights that were rounded to float", "[decompose]") {
+    support::generator g(52);
+    const MatrixXd low = g.gaussian(30, 6) * g.gaussian(6, 40);
+    const Eigen::MatrixXf w = low.cast<float>();
+    // Inputs that favour some directions may make of rounding what could be weights.
+    const auto calib = calibrated(support::activations(g, 40, 200, {.condition = 1.0}));
+    for (const auto& d : {nsvd::svd(w, nsvd::rank{10}), nsvd::asvd(w, calib, nsvd::rank{10})}) {
+        CHECK(d.info.numerical_rank == 6);
+        CHECK(d.info.status == nsvd::status::rank_deficient);
+        // It is a count: what rounding added is there to be taken.
+        CHECK(d.rank() == 10);
+        CHECK(d.info.spectrum(9) > 0.0);
+    }
 }
 
 TEST_CASE("decompose: zero W, zero X", "[decompose]") {

@@ -159,6 +159,30 @@ TEST_CASE("every_rank: residuals whose spectrum one eigenproblem does not resolv
     }
 }
 
+TEST_CASE("every_rank: the small end of a residual, whatever order its directions come in", "[every_rank]") {
+    // Inputs are small where W is large and favour mixtures of all directions, so that R Rᵀ is not graded: of
+    // one eigenproblem directions that are 1e-8 of the largest would be known to a digit or none.
+    generator g(8);
+    const Index n = 16;
+    const Eigen::VectorXd values = support::geometric(n, 1e8);
+    const MatrixXd u = g.orthonormal(n, n);
+    const MatrixXd v = g.orthonormal(n, n);
+    const MatrixXd w = u * values.asDiagonal() * v.transpose();
+    const MatrixXd x = v * values.array().pow(-0.9).matrix().asDiagonal() * g.gaussian(n, 50);
+    const auto calib = calibrated(x);
+    const every_rank all(w, nsvd::gram_metric(calib));
+    // What is σ of the largest is known to eps/σ², and W′ to eps/σ, down to where one eigenproblem ends:
+    // σ² = √eps.
+    const double known = std::pow(eps<double>, 0.75);
+    for (Index k = 8; k < n; ++k) {
+        CAPTURE(k);
+        const auto d = all.take(k, 0.0);
+        REQUIRE(d.info.stages[0].rank == 1);
+        const auto fresh = nsvd::nested(w, calib, nsvd::rank{k}, {.share = 0.0});
+        CHECK((product(d) - product(fresh)).norm() <= known * w.norm());
+    }
+}
+
 TEST_CASE("every_rank: losses on other inputs without forming W′", "[every_rank]") {
     generator g(6);
     for (const auto& [m, n] : {std::pair<Index, Index>(9, 12), {12, 9}})

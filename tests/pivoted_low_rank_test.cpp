@@ -155,6 +155,30 @@ TEST_CASE("pivoted storage: a large line is kept, not made of others", "[pivoted
     }
 }
 
+TEST_CASE("pivoted storage: scales at the ends of the range", "[pivoted]") {
+    // By rows, and by columns: the factor that is kept has the scale, the other none.
+    for (const bool transposed : {false, true}) {
+        generator g(60);
+        auto d = factors<double>(g, 20, 12, 5);
+        if (transposed) d = {d.right.transpose(), d.left.transpose()};
+        const auto plain = nsvd::pivot(d);
+        for (const int left : {-1015, -600, 0, 600, 1015})
+            for (const int right : {-1015, -600, 0, 600, 1015}) {
+                if (std::abs(left + right) > 1015) continue;  // W′ is out of range itself
+                CAPTURE(transposed, left, right);
+                const nsvd::low_rank<double> scaled{d.left * std::ldexp(1.0, left),
+                                                    d.right * std::ldexp(1.0, right)};
+                const auto p = nsvd::pivot(scaled);
+                CHECK(p.kept == plain.kept);
+                CHECK(p.indices == plain.indices);
+                // A power of two rounds nothing.
+                const double scale = std::ldexp(1.0, left + right);
+                CHECK(p.left == (p.kept == lines::columns ? plain.left * scale : plain.left));
+                CHECK(p.right == (p.kept == lines::rows ? plain.right * scale : plain.right));
+            }
+    }
+}
+
 TEST_CASE("pivoted storage: dependent factors and zero matrices", "[pivoted]") {
     generator g(5);
     auto d = factors<double>(g, 30, 20, 8);

@@ -508,7 +508,8 @@ void calibration<Scalar>::take_off_mean(detail::dense_span<double> x, const std:
 template <real_scalar Scalar>
 void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, double* column, const Eigen::VectorXd& other,
                                     double weight_before, double weight) {
-    const double share = weight / (weight_before + weight);
+    const double all = weight_before + weight;
+    const double share = weight / all;
     const double root = std::sqrt(weight_before * share);
     for (index i = 0; i < mean.size(); ++i) {
         const double distance = other(i) - mean(i);
@@ -517,7 +518,8 @@ void calibration<Scalar>::move_mean(Eigen::VectorXd& mean, double* column, const
         const double noise =
             4.0 * std::numeric_limits<double>::epsilon() * std::max(std::abs(mean(i)), std::abs(other(i)));
         column[i] = std::abs(distance) > noise ? root * distance : 0.0;
-        mean(i) = weight_before > 0.0 ? mean(i) + share * distance : other(i);
+        // From the heavier mean: what the lighter one is larger by must not stay behind as rounding.
+        mean(i) = share > 0.5 ? other(i) - (weight_before / all) * distance : mean(i) + share * distance;
     }
 }
 

@@ -193,16 +193,19 @@ template <factor_scalar Scalar>
                     " are not factors of rank 1 to min(m, n)");
     detail::require_finite(d.left, "pivot: left");
     detail::require_finite(d.right, "pivot: right");
-    const Eigen::MatrixXd left = d.left.template cast<double>();
-    const Eigen::MatrixXd right = d.right.transpose().template cast<double>();
+    Eigen::MatrixXd left = d.left.template cast<double>();
+    Eigen::MatrixXd right = d.right.transpose().template cast<double>();
+    const int exponent = detail::normalize(left) + detail::normalize(right);
     detail::observer watch(options.progress, options.cancel, "pivot");
     watch.enter("rows", 0.0, 0.5);
-    const detail::pivoted_candidate<Scalar> rows(left, right, growth, watch);
+    detail::pivoted_candidate<Scalar> rows(left, right, growth, watch);
     watch.enter("columns", 0.5, 1.0);
-    const detail::pivoted_candidate<Scalar> columns(right, left, growth, watch);
+    detail::pivoted_candidate<Scalar> columns(right, left, growth, watch);
     pivoted_low_rank<Scalar> result;
     result.info = d.info;
-    if (rows.rounding <= columns.rounding) {
+    const bool by_rows = rows.rounding <= columns.rounding;
+    detail::scale_by_power((by_rows ? rows : columns).lines, exponent);
+    if (by_rows) {
         result.kept = lines::rows;
         result.indices = rows.basis.rows;
         result.left = rows.basis.coefficients.template cast<Scalar>();

@@ -201,7 +201,8 @@ def main():
     start = time.monotonic()
     write_headers(everything)
     write_ninja(mutations)
-    if subprocess.run(["ninja", "-C", str(BUILD), "-j", str(options.jobs)]).returncode != 0:
+    programs = sorted({str(program_of(m.backend, t)) for m in mutations for t in m.tests})
+    if subprocess.run(["ninja", "-C", str(BUILD), "-j", str(options.jobs), *programs]).returncode != 0:
         sys.exit(f"not built: a text of {options.list} is no code where it stands, or a test is broken")
     print(f"built in {time.monotonic() - start:.0f} s", flush=True)
 
