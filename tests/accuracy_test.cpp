@@ -333,6 +333,10 @@ TEMPLATE_TEST_CASE("accuracy: outlier channels", "[accuracy]", float, double) {
                 const double rounding =
                     std::pow(static_cast<double>(std::numeric_limits<TestType>::epsilon()), 2) * values.sum();
                 CAPTURE(k, d.info.solver, d.info.gap, found / optimum - 1.0, rounding / optimum);
+                const MatrixXd left = d.left.template cast<double>();
+                CHECK((multiply(left, op::transpose, left, op::none) - MatrixXd::Identity(k, k))
+                          .cwiseAbs()
+                          .maxCoeff() <= 32 * std::numeric_limits<TestType>::epsilon());
                 // 1e-9 for the Gram matrix, which is in double.
                 CHECK(found <= (1.0 + 2.1e-6) * optimum + 2.0 * rounding + 1e-9 * optimum);
                 CHECK(std::abs(d.info.stages[0].total / values.sum() - 1.0) <= 1e-5);

@@ -47,9 +47,8 @@ double maximum(double a, double b) {
     return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::infinity() : std::max(a, b);
 }
 
-/// Both errors of a decomposition of w for the inputs x, and `W′ = Q Qᵀ W` with orthonormal Q: up to 512 to
-/// 100·eps·√k (30·eps was measured), beyond to the 1e-4 a vector that solvers in single precision are held
-/// to.
+/// Both errors of a decomposition of w for the inputs x, and `W′ = Q Qᵀ W` with orthonormal Q, to 100·eps·√k
+/// (30·eps was measured).
 template <class Scalar>
 answer of(const nsvd::low_rank<Scalar>& d, const MatrixXd& w, const MatrixXd& x) {
     answer a;
@@ -61,13 +60,12 @@ answer of(const nsvd::low_rank<Scalar>& d, const MatrixXd& w, const MatrixXd& x)
     a.figures = {(rest * x).norm() / (w * x).norm(), rest.norm() / w.norm()};
     const double allowed =
         100.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * std::sqrt(d.rank());
-    const double orthonormal = std::min(d.rows(), d.cols()) > 512 ? 1e-4 * std::sqrt(d.rank()) : allowed;
     const bool columns = std::any_of(d.info.stages.begin(), d.info.stages.end(),
                                      [](const auto& stage) { return stage.columns; });
     if (!left.allFinite() || !right.allFinite()) a.defect = std::numeric_limits<double>::infinity();
     if (!columns) {
         const MatrixXd gram = left.transpose() * left;
-        a.defect = maximum(a.defect, (gram - MatrixXd::Identity(d.rank(), d.rank())).norm() / orthonormal);
+        a.defect = maximum(a.defect, (gram - MatrixXd::Identity(d.rank(), d.rank())).norm() / allowed);
         a.defect = maximum(a.defect, (left.transpose() * w - right).norm() / (allowed * w.norm()));
     }
     return a;
