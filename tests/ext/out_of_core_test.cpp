@@ -281,6 +281,37 @@ TEST_CASE("gram_file: the numbers of a calibration", "[out_of_core]") {
     CHECK(std::distance(std::filesystem::directory_iterator(f.path), {}) == 1);
 }
 
+TEST_CASE("gram_file: a damaged file is refused", "[out_of_core]") {
+    const folder f;
+    const auto path = f.path / "gram.safetensors";
+    nsvd::gram_file gram(path, 5, 5 * 3 * sizeof(double));
+    gram.update(gaussian(5, 20, 4));
+    gram.commit();
+    (void)nsvd::stored_gram(path);
+    const auto size = static_cast<std::streamoff>(std::filesystem::file_size(path));
+    const std::streamoff data = 8 * (25 + 3 * 5 + 3);
+    for (std::streamoff place = size - data; place < size; ++place) {
+        CAPTURE(place);
+        const auto flip = [&] {
+            std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+            file.seekg(place);
+            const int byte = file.get();
+            file.seekp(place);
+            file.put(static_cast<char>(byte ^ 1));
+        };
+        flip();
+        expect_error([&] { nsvd::stored_gram{path}; }, {"gram.safetensors", "xxh3", "damaged"});
+        if (place % 8 == 0) {
+            nsvd::gram_file other(f.path / "other.safetensors", 5);
+            expect_error([&] { other.merge(nsvd::safetensors::file(path)); },
+                         {"gram.safetensors", "damaged"});
+            CHECK(other.tokens() == 0);
+        }
+        flip();
+    }
+    (void)nsvd::stored_gram(path);
+}
+
 TEST_CASE("gram_file: misuse", "[out_of_core]") {
     const folder f;
     const auto path = f.path / "a.safetensors";
@@ -342,6 +373,7 @@ TEST_CASE("out of core: misuse", "[out_of_core]") {
     std::vector<double> numbers(200 * 200, 1.0);
     numbers[3 * 200 + 1] = numbers[200 + 3] = std::numeric_limits<double>::quiet_NaN();
     tensors[0].bytes = std::as_bytes(std::span(numbers));
+    tensors.pop_back();  // the checksum
     nsvd::safetensors::write(f.path / "nan.safetensors", tensors);
     expect_error([&] { call(w, {{nsvd::stored_gram(f.path / "nan.safetensors")}}); },
                  {"nan.safetensors", "not finite"});

@@ -26,19 +26,27 @@ public:
     checksum() { XXH3_64bits_reset(&state_); }
     /// Adds bytes and how many they are, so that neighbours can't exchange some of theirs.
     void add(std::span<const std::byte> bytes) {
-        const std::uint64_t size = bytes.size();
-        XXH3_64bits_update(&state_, &size, sizeof size);
-        if (size > 0) XXH3_64bits_update(&state_, bytes.data(), bytes.size());
+        begin(bytes.size());
+        go_on(bytes);
+    }
+    /// The same for bytes that come in pieces: how many there will be, and the next of them.
+    void begin(std::uint64_t size) { XXH3_64bits_update(&state_, &size, sizeof size); }
+    void go_on(std::span<const std::byte> bytes) {
+        if (!bytes.empty()) XXH3_64bits_update(&state_, bytes.data(), bytes.size());
     }
     /// The same.
     void add(std::string_view text) { add(std::as_bytes(std::span(text))); }
     /// Name, dtype, shape and data of a tensor.
     void add(std::string_view name, safetensors::dtype type, std::span<const std::int64_t> shape,
              std::span<const std::byte> data) {
+        add_head(name, type, shape);
+        add(data);
+    }
+    /// The same without the data, which are to follow.
+    void add_head(std::string_view name, safetensors::dtype type, std::span<const std::int64_t> shape) {
         add(name);
         add(safetensors::name_of(type));
         add(std::as_bytes(shape));
-        add(data);
     }
     /// Of all that was added.
     [[nodiscard]] std::uint64_t value() const { return XXH3_64bits_digest(&state_); }

@@ -7,6 +7,7 @@
 #include "../detail/dense_span.hpp"
 #include "atomic_file.hpp"
 #include "calibration_file.hpp"
+#include "checksum.hpp"
 #include "safetensors.hpp"
 
 #include <Eigen/Core>
@@ -53,8 +54,9 @@ public:
     requires detail::weight_range<Weights>
     void update(const X& x, const Weights& weights);
 
-    /// Adds the statistics of a calibration in a file; reads its matrix twice. Throws nsvd::error, with
-    /// nothing added, if it has another n, central moments or pairs, or numbers that are not finite.
+    /// Adds the statistics of a calibration in a file; reads its matrix three times. Throws nsvd::error, with
+    /// nothing added, if it has another n, central moments or pairs, numbers that are not finite, or not the
+    /// checksum that it says.
     void merge(const safetensors::file& other, const std::string& prefix = {});
 
     /// n, the channels of an input.
@@ -64,8 +66,8 @@ public:
     /// Sum of the weights.
     [[nodiscard]] double weight() const noexcept { return weight_; }
 
-    /// Completes the file and gives it its name; nothing can be added afterwards. One more time of reading
-    /// half the matrix and writing all of it.
+    /// Completes the file, its checksum included, and gives it its name; nothing can be added afterwards. One
+    /// more time of reading half the matrix and writing all of it.
     void commit();
 
 private:
@@ -83,6 +85,7 @@ private:
 
     std::filesystem::path path_;
     atomic_file file_;
+    std::vector<safetensors::entry> entries_;
     std::uint64_t start_ = 0;  ///< of the numbers of the matrix
     Eigen::MatrixXd gathered_;
     index count_ = 0;  ///< columns of `gathered_` that are still to be added
@@ -103,16 +106,19 @@ inline gram_file::gram_file(std::filesystem::path path, index features, std::siz
     if (columns < 2)
         throw error("gram_file: memory = " + std::to_string(memory) + " bytes: two vectors of " +
                     std::to_string(features) + " features need " + std::to_string(2 * column));
-    const std::vector<safetensors::entry> entries{{"gram", dtype::F64, {features, features}},
-                                                  {"sum", dtype::F64, {features}},
-                                                  {"sum_abs", dtype::F64, {features}},
-                                                  {"max_abs", dtype::F64, {features}},
-                                                  {"weight", dtype::F64, {1}},
-                                                  {"tokens", dtype::I64, {1}}};
-    const std::string header = safetensors::writer::header(path_, entries, detail::calibration_metadata("1"));
+    // In the order of their checksum.
+    entries_ = {{"gram", dtype::F64, {features, features}},
+                {"sum", dtype::F64, {features}},
+                {"sum_abs", dtype::F64, {features}},
+                {"max_abs", dtype::F64, {features}},
+                {"weight", dtype::F64, {1}},
+                {"tokens", dtype::I64, {1}},
+                {"xxh3", dtype::U64, {1}}};
+    const std::string header =
+        safetensors::writer::header(path_, entries_, detail::calibration_metadata("2"));
     sum_ = sum_abs_ = max_abs_ = detail::zeros<double>(features, 1);
     start_ = header.size();
-    file_.reserve(place(0, features) + 3 * column + 2 * sizeof(double));
+    file_.reserve(place(0, features) + 3 * column + 3 * sizeof(double));
     file_.write_at(0, std::as_bytes(std::span(header)));
     panel_.resize(features, std::min<index>({features, 256, std::max<index>(columns / 4, 1)}));
     gathered_.resize(features, columns - width());
@@ -220,6 +226,7 @@ void gram_file::add(const X& x, const Weight& weight) {
 inline void gram_file::merge(const safetensors::file& other, const std::string& prefix) {
     require_open();
     const std::string where = "gram_file.merge: " + other.path().string();
+    check_calibration(other, prefix);
     for (const char* name : {"central_gram", "cross", "central_cross", "sum_original"})
         if (other.contains(prefix + name)) throw error(where + ": has '" + prefix + name + "'");
     const auto tensor = [&](const char* name, std::vector<std::int64_t> shape,
@@ -274,6 +281,10 @@ inline void gram_file::commit() {
     panel_.resize(0, 0);
     gathered_.resize(0, 0);
     Eigen::MatrixXd memory(n, columns);
+    checksum sum;
+    const auto add_head = [&](const safetensors::entry& e) { sum.add_head(e.name, e.dtype, e.shape); };
+    add_head(entries_.front());
+    sum.begin(place(0, n) - start_);
     std::vector<double> row(static_cast<std::size_t>(columns));
     for (index first = 0; first < n; first += columns) {
         const index width = std::min(columns, n - first);
@@ -286,18 +297,25 @@ inline void gram_file::commit() {
             for (index j = 0; j < width; ++j)
                 panel(i, j) = row[static_cast<std::size_t>(j)];
         }
-        file_.write_at(place(0, first),
-                       std::as_bytes(std::span(panel.data(), static_cast<std::size_t>(panel.size()))));
+        const auto bytes = std::as_bytes(std::span(panel.data(), static_cast<std::size_t>(panel.size())));
+        file_.write_at(place(0, first), bytes);
+        sum.go_on(bytes);
     }
     std::uint64_t end = place(0, n);
-    const auto append = [&](auto numbers) {
-        file_.write_at(end, std::as_bytes(numbers));
-        end += numbers.size_bytes();
+    auto entry = entries_.begin();
+    const auto append = [&](const auto* numbers, index count) {
+        const auto bytes = std::as_bytes(std::span(numbers, static_cast<std::size_t>(count)));
+        add_head(*++entry);
+        sum.add(bytes);
+        file_.write_at(end, bytes);
+        end += bytes.size();
     };
     for (const Eigen::VectorXd* vector : {&sum_, &sum_abs_, &max_abs_})
-        append(std::span(vector->data(), static_cast<std::size_t>(n)));
-    append(std::span(&weight_, 1));
-    append(std::span(&tokens_, 1));
+        append(vector->data(), n);
+    append(&weight_, 1);
+    append(&tokens_, 1);
+    const std::uint64_t value = sum.value();
+    file_.write_at(end, std::as_bytes(std::span(&value, 1)));
     file_.commit();
     committed_ = true;
 }

@@ -4,6 +4,7 @@
 
 #include "../detail/dense_span.hpp"
 #include "../metric.hpp"
+#include "calibration_file.hpp"
 #include "safetensors.hpp"
 
 #include <algorithm>
@@ -17,14 +18,14 @@ namespace nsvd::inline NSVD_ABI {
 
 /// The metric `C + blend·(tr C / n)·I` of a calibration file (`save_calibration`, `gram_file`), whose matrix
 /// stays in the file: it is mapped, and read where it is needed. `C` is about what the file has moments
-/// about. Cheap to copy. Only shapes, the diagonal and the count of tokens are looked at here; that the
-/// matrix has a number that is not finite shows when it is used, and that it is symmetric is not checked:
-/// one triangle is read.
+/// about. Cheap to copy. The whole file is read once, for its checksum; beyond that only shapes, the diagonal
+/// and the count of tokens are looked at here. That a file without a checksum (version 1) has a number that
+/// is not finite shows when it is used, and that it is symmetric is not checked: one triangle is read.
 class stored_gram {
 public:
     /// `prefix` precedes the names of the tensors. Throws nsvd::error for a file that can't be read, without
-    /// such tensors or without tokens, a diagonal that is negative or not finite, `whitening::diagonal`, and
-    /// a blend that is not finite and ≥ 0.
+    /// such tensors, with another checksum or without tokens, a diagonal that is negative or not finite,
+    /// `whitening::diagonal`, and a blend that is not finite and ≥ 0.
     explicit stored_gram(const std::filesystem::path& path, whitening kind = whitening::cholesky,
                          double blend = 0.0, const std::string& prefix = {})
         : file_(std::make_shared<const safetensors::file>(path)), kind_(kind) {
@@ -33,6 +34,7 @@ public:
         };
         detail::require_not_negative("stored_gram: blend", blend);
         if (kind == whitening::diagonal) fail("a Gram matrix has a cholesky or an eigen factor");
+        check_calibration(*file_, prefix);
         const bool central = file_->contains(prefix + "central_gram");
         const std::string gram = prefix + (central ? "central_gram" : "gram");
         const safetensors::view& t = file_->at(gram);
