@@ -453,6 +453,32 @@ TEST_CASE("calibration: large tokens of little weight take no digits from the me
     }
 }
 
+TEMPLATE_TEST_CASE("calibration: states of denormal inputs are read again", "[calibration]", float, double) {
+    // Their sums and squares are rounded to whole denormal numbers, or vanish; found by fuzzing.
+    const Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic> x =
+        (gaussian(6, 5, 147) * (1e4 * std::numeric_limits<TestType>::denorm_min())).template cast<TestType>();
+    const Eigen::MatrixXd roots = gaussian(6, 5, 148) * 3e-162;  // whose squares are denormal
+    const Eigen::VectorXd weights = Eigen::VectorXd::Constant(5, 0.3);
+    for (const auto about : {moments::raw, moments::central})
+        for (const bool pairs : {false, true}) {
+            CAPTURE(pairs);
+            calibration<TestType> calib(6, about);
+            const auto update = [&](const auto& b, const auto&... w) {
+                if (pairs)
+                    calib.update(Eigen::MatrixXd(1e100 * gaussian(6, 5, 149)), b, w...);
+                else
+                    calib.update(b, w...);
+            };
+            update(x);
+            update(x, weights);
+            update(roots);
+            update(roots, weights);
+            const calibration<TestType> again(calib.state());
+            CHECK(again.state().sum == calib.state().sum);
+            CHECK(again.gram() == calib.gram());
+        }
+}
+
 TEST_CASE("calibration: central moments of any scale, of one channel, of one token",
           "[calibration][moments]") {
     const Eigen::MatrixXd x = activations(4, 700, 151).array() + 5.0;

@@ -651,12 +651,14 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
     mean_ = average(state_.sum);
     mean_original_ = average(state_.sum_original);
     constexpr double slack = 1.0 + 1e-6;
+    // Of sums of denormal numbers no digit need be right.
+    const double vanishing = (1.0 + state_.weight) * std::numeric_limits<double>::min();
     for (index j = 0; j < n; ++j) {
         const double most = state_.weight * state_.max_abs(j);
         const double of_mean = about() == moments::central ? mean_(j) * state_.sum(j) : 0.0;
-        if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack) ||
-            !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack) ||
-            std::abs(state_.sum(j)) > state_.sum_abs(j) * slack)
+        if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack + vanishing) ||
+            !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack + vanishing) ||
+            std::abs(state_.sum(j)) > state_.sum_abs(j) * slack + vanishing)
             fail("channel " + std::to_string(j) + " can't belong to any inputs: gram(" + std::to_string(j) +
                  ", " + std::to_string(j) + ") = " + detail::text(gram(j, j)) +
                  ", sum = " + detail::text(state_.sum(j)) + ", sum_abs = " + detail::text(state_.sum_abs(j)) +
@@ -665,7 +667,7 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
         // Σ w a b is at most max |a| Σ w |b|, about the means four times that.
         const double reach = (about() == moments::central ? 4.0 : 1.0) * entry_limit;
         if (!(std::abs(state_.sum_original(j)) <= state_.weight * entry_limit) ||
-            !(state_.cross.col(j).cwiseAbs().maxCoeff() <= reach * state_.sum_abs(j)))
+            !(state_.cross.col(j).cwiseAbs().maxCoeff() <= reach * (state_.sum_abs(j) + vanishing)))
             fail("pairs of channel " + std::to_string(j) + " can't belong to any inputs");
     }
     for (index j = 0; j < n; ++j) {

@@ -173,6 +173,29 @@ TEST_CASE("a process that dies ends the run, and the next one goes on from what 
     CHECK_FALSE(w.exists("killed.partial"));
 }
 
+TEST_CASE("a run that ended early goes on with any number of processes", "[llm][mpi]") {
+    const mpi_workplace w;
+    const auto command = "compress " + common + "--method nsvd-1 --output ";
+    REQUIRE(w.run(command + "one").code == 0);
+    for (const int processes : {1, 3}) {
+        CAPTURE(processes);
+        const auto output = fmt::format("then-{}", processes);
+        bool begun = false;
+        for (double after = 0.2; !begun; after *= 1.3) {
+            REQUIRE(after < 60.0);
+            const auto result =
+                w.run(command + output, mpirun(2, fmt::format("./one_dies.sh {:.2f}", after)));
+            if (result.code == 0) fs::remove_all(w / output);  // was too quick: again
+            begun = result.code != 0 && w.exists(output + ".partial");
+        }
+        const auto result = w.run(command + output, mpirun(processes));
+        CAPTURE(result.err);
+        REQUIRE(result.code == 0);
+        CHECK(w.json(output + "/report.json").at("mpi_ranks") == processes);
+        check_near(w, "one", output);
+    }
+}
+
 TEST_CASE("errors are said once, and end all processes", "[llm][mpi]") {
     const mpi_workplace w;
     const auto count = [](const std::string& text, const std::string& part) {
