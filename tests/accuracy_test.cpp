@@ -189,6 +189,12 @@ TEST_CASE("accuracy: up to 1024 the level changes nothing", "[accuracy]") {
     }
 }
 
+TEST_CASE("accuracy: what the levels promise", "[accuracy]") {
+    for (const auto& [level, tau] :
+         {std::pair(accuracy::exact, 1e-6), {accuracy::balanced, 5e-4}, {accuracy::fast, 1e-2}})
+        CHECK(nsvd::detail::excess_allowed(level) == tau);
+}
+
 TEST_CASE("accuracy: small matrices are solved in double and certified", "[accuracy]") {
     generator g(300);
     const layer l = weighted_layer(g, 60, 71, 30.0);
