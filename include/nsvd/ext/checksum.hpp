@@ -29,8 +29,9 @@ public:
         begin(bytes.size());
         go_on(bytes);
     }
-    /// The same for bytes that come in pieces: how many there will be, and the next of them.
+    /// The same for bytes that come in pieces: how many there will be,
     void begin(std::uint64_t size) { XXH3_64bits_update(&state_, &size, sizeof size); }
+    /// and the next of them.
     void go_on(std::span<const std::byte> bytes) {
         if (!bytes.empty()) XXH3_64bits_update(&state_, bytes.data(), bytes.size());
     }

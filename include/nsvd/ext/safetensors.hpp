@@ -299,16 +299,20 @@ inline std::string writer::header(const std::filesystem::path& path, std::span<c
     header += '{';
     try {
         std::string strings;
-        for (const auto& [key, value] : metadata)
-            strings += (strings.empty() ? "" : ",") + quoted(key) + ":" + quoted(value);
+        for (const auto& [key, value] : metadata) {
+            if (!strings.empty()) strings += ',';
+            strings += quoted(key) + ":" + quoted(value);
+        }
         if (!metadata.empty()) header += "\"__metadata__\":{" + strings + "},";
         std::set<std::string> names{"__metadata__"};
         std::size_t offset = 0;
         for (const auto& t : tensors) {
             if (!names.insert(t.name).second) fail(path, t, "the name is taken");
             std::string shape;
-            for (const std::int64_t size : t.shape)
-                shape += (shape.empty() ? "" : ",") + std::to_string(size);
+            for (const std::int64_t size : t.shape) {
+                if (!shape.empty()) shape += ',';
+                shape += std::to_string(size);
+            }
             header += quoted(t.name) + ":{\"data_offsets\":[" + std::to_string(offset) + ",";
             offset += bytes_of(t);
             header += std::to_string(offset) + "],\"dtype\":\"" + std::string(name_of(t.dtype)) +
