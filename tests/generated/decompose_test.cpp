@@ -22,7 +22,8 @@ void check_same(const layer_case& c, const matrices<Scalar>& l, const in_double&
     const double rounding = roundings_of(c, l, problem_of(c, l.exact)).plain;
     const bool rounded =
         c.method == method::columns || c.method == method::diagonal || c.method == method::diagonal_max;
-    within("left", (d.left - e.left).norm(), rounded ? rounding : 0.0);
+    // Rounding may turn the signs of directions, and directions of like values into one another.
+    if (!rounded) RC_ASSERT(d.left == e.left);
     within("W'", (d.left * d.right - e.left * e.right).norm(), rounding);
 }
 
@@ -56,7 +57,8 @@ TEST_CASE("a smaller rank is a result, too", "[generated]") {
             as.method = method::nested;
             const auto two = every.take(c.k, c.share / 1000.0);
             RC_ASSERT(two.rank() == c.k);
-            check_stages(as, l, two);
+            // Its `right` are sums of as many rows, which may be denormal.
+            check_stages(as, l, two, std::sqrt(static_cast<double>(c.full_rank())));
         });
     });
 }

@@ -46,13 +46,13 @@ struct roundings {
 };
 
 template <class Scalar>
-roundings roundings_of(const layer_case& c, const matrices<Scalar>&, const problem& p) {
+roundings roundings_of(const layer_case& c, const matrices<Scalar>&, const problem& p, double grains = 1.0) {
     using layer = matrices<Scalar>;
     // Range and null space of C touch up to eps·cond(X)² of an angle, which X sees at σ₁/cond(X).
     const double gram = 10 * std::numeric_limits<double>::epsilon() * std::pow(10.0, c.condition);
     const double own = (4 + 100 * p.rounding) * layer::eps + gram;
     // Denormal entries of the factor that carries the scale.
-    const double grain = std::ldexp(std::sqrt(static_cast<double>(c.n * c.m)),
+    const double grain = std::ldexp(grains * std::sqrt(static_cast<double>(c.n * c.m)),
                                     std::numeric_limits<typename layer::factor>::min_exponent -
                                         std::numeric_limits<typename layer::factor>::digits - c.w_scale);
     // The span of W S in double is off by eps of its largest column.
@@ -62,12 +62,13 @@ roundings roundings_of(const layer_case& c, const matrices<Scalar>&, const probl
 }
 
 /// Stage after stage: what is left in its metric is the least that its rank can leave, and `info` says so.
+/// `grains`: denormal numbers were rounded so often.
 template <class Scalar>
 void check_stages(const layer_case& c, const matrices<Scalar>& l,
-                  const nsvd::low_rank<typename matrices<Scalar>::factor>& d) {
+                  const nsvd::low_rank<typename matrices<Scalar>::factor>& d, double grains = 1.0) {
     using layer = matrices<Scalar>;
     const problem p = problem_of(c, l.exact);
-    const roundings rounding = roundings_of(c, l, p);
+    const roundings rounding = roundings_of(c, l, p, grains);
     const in_double result(d, c.w_scale);
     const bool projection = c.method != method::columns;
 
