@@ -24,8 +24,9 @@ namespace {
 std::string mpirun(int processes, const std::string& what = "") {
     return fmt::format(
         "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
-        "OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none timeout "
-        "120 '" NSVD_MPIEXEC "' -np {} {}",
+        "OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none "
+        "OMPI_MCA_mpi_yield_when_idle=1 timeout "
+        "300 '" NSVD_MPIEXEC "' -np {} {}",
         processes, what);
 }
 
