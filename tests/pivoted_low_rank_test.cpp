@@ -102,7 +102,7 @@ TEMPLATE_TEST_CASE("pivoted storage: products with vectors and matrices", "[pivo
         STATIC_REQUIRE(decltype(y)::ColsAtCompileTime == 1);
         CHECK((y.template cast<double>() - dense * v).norm() <=
               20.0 * eps<TestType> * static_cast<double>(n) * dense.norm() * v.norm());
-        support::expect_error([&] { (void)(p * MatrixXd(n + 1, 2)); }, {"pivoted_low_rank * x"});
+        support::expect_error([&] { (void)(p * MatrixXd(p.cols() + 1, 2)); }, {"pivoted_low_rank * x"});
     }
 }
 

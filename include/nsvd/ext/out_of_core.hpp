@@ -77,14 +77,14 @@ template <matrix W, rank_policy Policy>
     using scalar = nsvd::detail::factor_scalar_t<W>;
     constexpr const char* where = "out_of_core::decompose";
     low_rank<scalar> result;
-    const auto [m, n] = nsvd::detail::extent(w);
+    const auto size = nsvd::detail::extent(w);
     result.info = detail::run(
         w, stages, policy, how, where,
         {.single = std::same_as<scalar, float>,
          .begin =
              [&](index rank) {
-                 result.left.resize(m, rank);
-                 result.right.resize(rank, n);
+                 result.left.resize(size.first, rank);
+                 result.right.resize(rank, size.second);
              },
          .left =
              [&](index first, nsvd::detail::dense_span<const double> rows) {
