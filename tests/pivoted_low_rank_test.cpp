@@ -179,6 +179,37 @@ TEST_CASE("pivoted storage: scales at the ends of the range", "[pivoted]") {
     }
 }
 
+TEST_CASE("pivoted storage: directions of different scales", "[pivoted]") {
+    // As after a stage that took columns: the scale of W is in the left factor of one direction, in the right
+    // one of another. Found by fuzzing.
+    generator g(61);
+    const auto d = factors<double>(g, 14, 9, 4);
+    const auto plain = nsvd::pivot(d);
+    const double scale = std::ldexp(1.0, 1015);
+    nsvd::low_rank<double> scaled = d;
+    for (const Index i : {0, 2})
+        scaled.left.col(i) *= scale;
+    for (const Index i : {1, 3})
+        scaled.right.row(i) *= scale;
+    auto p = nsvd::pivot(scaled);
+    CHECK(p.kept == plain.kept);
+    CHECK(p.indices == plain.indices);
+    if (p.kept == lines::rows)
+        p.right /= scale;
+    else
+        p.left /= scale;
+    CHECK((p.left - plain.left).norm() <= 100 * eps<double> * plain.left.norm());
+    CHECK((p.right - plain.right).norm() <= 100 * eps<double> * plain.right.norm());
+    // Of a direction far below the others nothing is left, and it harms none.
+    scaled = d;
+    scaled.left.col(1) *= 1e-200;
+    scaled.right.row(1) *= 1e-200;
+    auto without = d;
+    without.left.col(1).setZero();
+    CHECK((nsvd::pivot(scaled).dense() - without.dense()).norm() <=
+          100 * eps<double> * without.dense().norm());
+}
+
 TEST_CASE("pivoted storage: dependent factors and zero matrices", "[pivoted]") {
     generator g(5);
     auto d = factors<double>(g, 30, 20, 8);

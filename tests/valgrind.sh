@@ -13,9 +13,10 @@ if [ $# -eq 0 ]; then
     cmake --preset eigen -G Ninja
     cmake --build --preset eigen --target nsvd_tests
 fi
-# Valgrind runs 30 times slower: not what takes a second as it is, which is mostly what is solved in single precision.
+# Valgrind runs 30 times slower: not what takes a second as it is, which is mostly what is solved in single precision. Its
+# long double is a double: not what compares with sums that need more.
 quick=${2:-'~[large]~[accuracy]~[single]~[progress]~[reference]~[backends]~[differential]~"every_rank: beyond*"'\
 '~"anchored: larger*"~"anchored: alternating*"~"calibration: pairs of inputs"~"beyond*"~"reflectors: applied*"'\
-'~"pivoted storage: real*"'}
+'~"pivoted storage: real*"~"calibration: central moments lose*"~"calibration: central moments of any*"'}
 exec valgrind --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite,possible --num-callers=30 \
     "$folder/tests/nsvd_tests" -d yes "$quick"

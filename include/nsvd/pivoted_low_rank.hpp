@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -146,6 +147,46 @@ private:
 
 namespace detail {
 
+/// `L Rᵀ = 2^exponent Σ 2^(e_i) l_i r_iᵀ` with `e_i ≤ 0`, whatever the scales of the factors: the columns of
+/// both are divided by the powers of two that bring their largest entries into [½, 1), and copies of them
+/// have the rest.
+struct graded_factors {
+    Eigen::MatrixXd left, right;  ///< columns `2^(e_i) l_i`, `2^(e_i) r_i`
+    int exponent = 0;
+
+    /// Overwrites its arguments with the `l_i` and `r_i`.
+    graded_factors(Eigen::MatrixXd& l, Eigen::MatrixXd& r) {
+        constexpr int nothing = std::numeric_limits<int>::min();
+        std::vector<int> exponents(static_cast<std::size_t>(l.cols()), nothing);
+        const auto normalize_column = [](Eigen::MatrixXd& a, index i) {
+            auto column = a.col(i);
+            const int e = binary_exponent(column.cwiseAbs().maxCoeff());
+            scale_by_power(column, -e);
+            return e;
+        };
+        int largest = nothing;
+        for (index i = 0; i < l.cols(); ++i) {
+            const int e = normalize_column(l, i) + normalize_column(r, i);
+            if (l.col(i).isZero(0.0) || r.col(i).isZero(0.0)) continue;
+            exponents[static_cast<std::size_t>(i)] = e;
+            largest = std::max(largest, e);
+        }
+        left = l;
+        right = r;
+        if (largest != nothing) exponent = largest;
+        for (index i = 0; i < l.cols(); ++i) {
+            const int e = exponents[static_cast<std::size_t>(i)];
+            for (Eigen::MatrixXd* const a : {&left, &right}) {
+                auto column = a->col(i);
+                if (e == nothing)
+                    column.setZero();
+                else
+                    scale_by_power(column, e - exponent);
+            }
+        }
+    }
+};
+
 /// One way to store a low-rank matrix in pivots, and what rounding its numbers costs.
 template <class Scalar>
 struct pivoted_candidate {
@@ -195,16 +236,16 @@ template <factor_scalar Scalar>
     detail::require_finite(d.right, "pivot: right");
     Eigen::MatrixXd left = d.left.template cast<double>();
     Eigen::MatrixXd right = d.right.transpose().template cast<double>();
-    const int exponent = detail::normalize(left) + detail::normalize(right);
+    const detail::graded_factors scaled(left, right);
     detail::observer watch(options.progress, options.cancel, "pivot");
     watch.enter("rows", 0.0, 0.5);
-    detail::pivoted_candidate<Scalar> rows(left, right, growth, watch);
+    detail::pivoted_candidate<Scalar> rows(left, scaled.right, growth, watch);
     watch.enter("columns", 0.5, 1.0);
-    detail::pivoted_candidate<Scalar> columns(right, left, growth, watch);
+    detail::pivoted_candidate<Scalar> columns(right, scaled.left, growth, watch);
     pivoted_low_rank<Scalar> result;
     result.info = d.info;
     const bool by_rows = rows.rounding <= columns.rounding;
-    detail::scale_by_power((by_rows ? rows : columns).lines, exponent);
+    detail::scale_by_power((by_rows ? rows : columns).lines, scaled.exponent);
     if (by_rows) {
         result.kept = lines::rows;
         result.indices = rows.basis.rows;
