@@ -235,8 +235,10 @@ TEST_CASE("matrix: numbers that follow each other", "[matrix]") {
                                {6, 0},
                                {nsvd::index{1} << 62, 6}}) {
         const std::string shape = std::to_string(m) + "×" + std::to_string(n);
-        support::expect_error([&] { (void)nsvd::row_major(same, m, n); }, {"row_major", "6 numbers", shape});
-        support::expect_error([&] { (void)nsvd::column_major(same, m, n); }, {"column_major", shape});
+        support::expect_error([&, m = m, n = n] { (void)nsvd::row_major(same, m, n); },
+                              {"row_major", "6 numbers", shape});
+        support::expect_error([&, m = m, n = n] { (void)nsvd::column_major(same, m, n); },
+                              {"column_major", shape});
     }
 }
 

@@ -43,7 +43,7 @@ void run(const benchmark_arguments& a) {
     const output json_out(a.json);
     const auto [dense, compressed] =
         a.config.empty() ? std::pair<llm::model, llm::model>(a.model, a.against) : random_models(a);
-    const auto result = [&] {
+    const auto result = [&, &dense = dense, &compressed = compressed] {
         progress bar(steps_of(a.options));
         return benchmark(dense, compressed, a.options, bar);
     }();
