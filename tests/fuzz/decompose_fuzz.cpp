@@ -79,8 +79,7 @@ void check(const View& w, const nsvd::low_rank<Scalar>& d, bool plain, bool proj
     const Eigen::VectorXd values = support::jacobi_singular_values(exact);
     const double best = k < values.size() ? values.tail(values.size() - k).norm() : 0.0;
     require(found >= best - rounding);
-    if (plain && d.info.status < nsvd::status::not_converged)
-        require(found <= best * (1 + 1e-6) + rounding);
+    if (plain && d.info.status < nsvd::status::not_converged) require(found <= best * (1 + 1e-6) + rounding);
 }
 
 template <class View, class Calibration, class Policy>
