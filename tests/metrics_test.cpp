@@ -123,6 +123,50 @@ TEST_CASE("metrics: scale of W or X does not matter", "[metrics]") {
     }
 }
 
+TEST_CASE("metrics: directions of different scales", "[metrics]") {
+    // The scale of W is in the left factor of one direction, in the right one of another. Found by fuzzing.
+    const MatrixXd w = gaussian(7, 10, 45);
+    const MatrixXd x = support::activations(10, 50, 46, 1e3);
+    const MatrixXd left = gaussian(7, 3, 47);
+    const MatrixXd right = gaussian(3, 10, 48);
+    const double plain = naive_error(w, left * right);
+    const double weighted = naive_error(w, left * right, x);
+    for (const int exponent : {-1015, -300, 300, 1015}) {
+        CAPTURE(exponent);
+        const double scale = std::ldexp(1.0, exponent);
+        MatrixXd l = left, r = right;
+        l.col(0) *= scale;
+        r.row(1) *= scale;
+        l.col(2) *= std::ldexp(1.0, exponent / 2);
+        r.row(2) *= std::ldexp(1.0, exponent - exponent / 2);
+        CHECK(nsvd::plain_error(scale * w, factors<double>(l, r)) == Approx(plain).epsilon(1e-12));
+        CHECK(nsvd::weighted_error(scale * w, factors<double>(l, r), calibrated(x)) ==
+              Approx(weighted).epsilon(1e-10));
+    }
+}
+
+TEST_CASE("metrics: an approximation far larger than W, or far smaller", "[metrics]") {
+    const MatrixXd w = gaussian(7, 10, 49);
+    const MatrixXd left = gaussian(7, 3, 50);
+    const MatrixXd right = gaussian(3, 10, 51);
+    const double ratio = (left * right).norm() / w.norm();
+    for (const int exponent : {600, 1000}) {
+        const double scale = std::ldexp(1.0, exponent);
+        const auto d = factors<double>(scale * left, right);
+        CHECK(nsvd::plain_error(w, d) == Approx(ratio * scale).epsilon(1e-12));
+        CHECK(nsvd::plain_error(w / scale, factors<double>(left, right)) ==
+              Approx(ratio * scale).epsilon(1e-12));
+        CHECK(nsvd::plain_error(scale * w, factors<double>(left, right)) == Approx(1.0).epsilon(1e-12));
+        CHECK(std::isinf(nsvd::plain_error(w / scale, d)));  // beyond the range of double
+        // A direction without one of its vectors is none, whatever the scale of the other.
+        auto half = factors<double>(left, right);
+        half.left.col(1) *= scale;
+        half.right.row(1).setZero();
+        const MatrixXd rest = left.col(0) * right.row(0) + left.col(2) * right.row(2);
+        CHECK(nsvd::plain_error(w, half) == Approx(naive_error(w, rest)).epsilon(1e-12));
+    }
+}
+
 TEST_CASE("metrics: repeating the inputs changes nothing", "[metrics]") {
     const MatrixXd w = gaussian(6, 8, 51);
     const MatrixXd x = gaussian(8, 30, 52);

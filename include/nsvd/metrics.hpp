@@ -3,6 +3,7 @@
 #pragma once
 
 #include "calibration.hpp"
+#include "detail/graded_factors.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
 #include "metric.hpp"
@@ -18,10 +19,11 @@ namespace nsvd::inline NSVD_ABI {
 
 namespace detail {
 
-/// `W` and `W − W′`, both divided by the same power of two.
+/// `W = 2^e original` and `W − W′ = 2^(e + exponent) residual` for some e.
 struct difference {
     Eigen::MatrixXd original;
     Eigen::MatrixXd residual;
+    int exponent = 0;
 };
 
 template <matrix W, class Scalar>
@@ -34,15 +36,14 @@ template <matrix W, class Scalar>
                     " and " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
     require_finite_entries<Scalar>(d.left, (std::string(where) + ": left").c_str());
     require_finite(d.right, (std::string(where) + ": right").c_str());
-    // Either factor may carry the scale of W: a large one is taken from the larger, a small one from the
-    // smaller.
-    Eigen::MatrixXd left = converted<double, Scalar>(d.left);
-    Eigen::MatrixXd right = converted<double, Scalar>(transposed_span(d.right));
-    const bool left_is_larger = largest_entry<double>(left) > largest_entry<double>(right);
-    scale_by_power(left_is_larger == (scaled.exponent > 0) ? left : right, -scaled.exponent);
-    difference result{std::move(scaled.values), {}};
+    const graded_factors factors(converted<double, Scalar>(d.left),
+                                 converted<double, Scalar>(transposed_span(d.right)));
+    difference result{std::move(scaled.values), {}, std::max(0, factors.exponent() - scaled.exponent)};
     result.residual = result.original;
-    multiply_into<double>(result.residual, left, op::none, right, op::transpose, into::subtract);
+    scale_by_power(result.residual, -result.exponent);
+    multiply_into<double>(result.residual, factors.left(), op::none,
+                          factors.graded_right(scaled.exponent + result.exponent), op::transpose,
+                          into::subtract);
     return result;
 }
 
@@ -59,8 +60,9 @@ template <matrix W, class Scalar>
 template <matrix W, class Scalar>
 [[nodiscard]] double plain_error(const W& w, const low_rank<Scalar>& d) {
     const detail::difference e = detail::subtract(w, d, "plain_error");
-    return detail::norm_ratio(detail::squared_norm<double>(e.residual),
-                              detail::squared_norm<double>(e.original));
+    const double ratio = detail::norm_ratio(detail::squared_norm<double>(e.residual),
+                                            detail::squared_norm<double>(e.original));
+    return std::ldexp(ratio, e.exponent);
 }
 
 /// `‖(W − W′) X‖_F / ‖W X‖_F` for the inputs `X` of the calibration, from its Gram matrix:
@@ -88,7 +90,7 @@ template <matrix W, class Scalar, real_scalar CalibrationScalar>
         return detail::inner_product<double>(
             detail::multiply(scaled, detail::op::none, c.matrix, detail::op::none), scaled);
     };
-    return detail::norm_ratio(trace(e.residual), trace(e.original));
+    return std::ldexp(detail::norm_ratio(trace(e.residual), trace(e.original)), e.exponent);
 }
 
 }  // namespace nsvd::inline NSVD_ABI

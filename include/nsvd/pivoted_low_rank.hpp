@@ -4,6 +4,7 @@
 
 #include "detail/blas.hpp"
 #include "detail/factorizations.hpp"
+#include "detail/graded_factors.hpp"
 #include "detail/maximal_volume.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
@@ -147,46 +148,6 @@ private:
 
 namespace detail {
 
-/// `L Rᵀ = 2^exponent Σ 2^(e_i) l_i r_iᵀ` with `e_i ≤ 0`, whatever the scales of the factors: the columns of
-/// both are divided by the powers of two that bring their largest entries into [½, 1), and copies of them
-/// have the rest.
-struct graded_factors {
-    Eigen::MatrixXd left, right;  ///< columns `2^(e_i) l_i`, `2^(e_i) r_i`
-    int exponent = 0;
-
-    /// Overwrites its arguments with the `l_i` and `r_i`.
-    graded_factors(Eigen::MatrixXd& l, Eigen::MatrixXd& r) {
-        constexpr int nothing = std::numeric_limits<int>::min();
-        std::vector<int> exponents(static_cast<std::size_t>(l.cols()), nothing);
-        const auto normalize_column = [](Eigen::MatrixXd& a, index i) {
-            auto column = a.col(i);
-            const int e = binary_exponent(column.cwiseAbs().maxCoeff());
-            scale_by_power(column, -e);
-            return e;
-        };
-        int largest = nothing;
-        for (index i = 0; i < l.cols(); ++i) {
-            const int e = normalize_column(l, i) + normalize_column(r, i);
-            if (l.col(i).isZero(0.0) || r.col(i).isZero(0.0)) continue;
-            exponents[static_cast<std::size_t>(i)] = e;
-            largest = std::max(largest, e);
-        }
-        left = l;
-        right = r;
-        if (largest != nothing) exponent = largest;
-        for (index i = 0; i < l.cols(); ++i) {
-            const int e = exponents[static_cast<std::size_t>(i)];
-            for (Eigen::MatrixXd* const a : {&left, &right}) {
-                auto column = a->col(i);
-                if (e == nothing)
-                    column.setZero();
-                else
-                    scale_by_power(column, e - exponent);
-            }
-        }
-    }
-};
-
 /// One way to store a low-rank matrix in pivots, and what rounding its numbers costs.
 template <class Scalar>
 struct pivoted_candidate {
@@ -234,18 +195,19 @@ template <factor_scalar Scalar>
                     " are not factors of rank 1 to min(m, n)");
     detail::require_finite(d.left, "pivot: left");
     detail::require_finite(d.right, "pivot: right");
-    Eigen::MatrixXd left = d.left.template cast<double>();
-    Eigen::MatrixXd right = d.right.transpose().template cast<double>();
-    const detail::graded_factors scaled(left, right);
+    const detail::graded_factors factors(d.left.template cast<double>(),
+                                         d.right.transpose().template cast<double>());
     detail::observer watch(options.progress, options.cancel, "pivot");
     watch.enter("rows", 0.0, 0.5);
-    detail::pivoted_candidate<Scalar> rows(left, scaled.right, growth, watch);
+    detail::pivoted_candidate<Scalar> rows(factors.left(), factors.graded_right(factors.exponent()), growth,
+                                           watch);
     watch.enter("columns", 0.5, 1.0);
-    detail::pivoted_candidate<Scalar> columns(right, scaled.left, growth, watch);
+    detail::pivoted_candidate<Scalar> columns(factors.right(), factors.graded_left(factors.exponent()),
+                                              growth, watch);
     pivoted_low_rank<Scalar> result;
     result.info = d.info;
     const bool by_rows = rows.rounding <= columns.rounding;
-    detail::scale_by_power((by_rows ? rows : columns).lines, scaled.exponent);
+    detail::scale_by_power((by_rows ? rows : columns).lines, factors.exponent());
     if (by_rows) {
         result.kept = lines::rows;
         result.indices = rows.basis.rows;
