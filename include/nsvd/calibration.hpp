@@ -58,6 +58,46 @@ concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
     w.size();
 };
 
+/// What the entries of inputs are below.
+inline constexpr double entry_limit = 0x1p450;
+
+/// The weights as a function of the token. Throws on behalf of `where` unless there is a good one for each.
+template <weight_range Weights>
+[[nodiscard]] auto checked_weights(const Weights& weights, index tokens, const char* where) {
+    if (static_cast<index>(weights.size()) != tokens)
+        throw error(std::string(where) + ": " + std::to_string(weights.size()) + " weights for " +
+                    std::to_string(tokens) + " tokens");
+    const auto weight = [&weights](index t) {
+        return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
+    };
+    for (index t = 0; t < tokens; ++t)
+        if (!(weight(t) >= 0.0 && weight(t) < 0x1p100))
+            throw error(std::string(where) + ": weight " + std::to_string(t) + " = " + text(weight(t)) +
+                        " must be in [0, 2^100)");
+    return weight;
+}
+
+/// Throws on behalf of `where` unless the columns of `x` with a weight are inputs of n = `features` channels.
+/// Called before anything is added, so that a bad entry leaves nothing half done.
+template <class Expression, class Weight>
+void require_inputs(const Expression& x, index features, const Weight& weight, const std::string& where,
+                    const char* name) {
+    const std::string argument = where + ": " + name;
+    if (x.rows() != features)
+        throw error(argument + " is " + shape_text(index{x.rows()}, index{x.cols()}) + " but there are " +
+                    std::to_string(features) + " features");
+    require_nonempty(index{x.rows()}, index{x.cols()}, argument.c_str());
+    for (index t = 0; t < x.cols(); ++t) {
+        if (weight(t) == 0.0) continue;
+        require_finite(x.col(t), argument.c_str(), t);
+        if constexpr (std::same_as<typename Expression::Scalar, double>) {
+            if (const double largest = x.col(t).cwiseAbs().maxCoeff(); largest >= entry_limit)
+                throw error(where + ": max |" + name + "| = " + text(largest) + " in token " +
+                            std::to_string(t) + " is too large: entries must be below 2^450");
+        }
+    }
+}
+
 }  // namespace detail
 
 /// Statistics of the inputs `X` (`n×T`, a column a token) of a linear layer `y = W x`: the Gram matrix
@@ -126,14 +166,14 @@ public:
                 return;
             }
         }
-        add(x, checked(weights, detail::extent(x).second));
+        add(x, detail::checked_weights(weights, detail::extent(x).second, "calibration.update"));
     }
 
     /// Pairs with a weight for each.
     template <matrix A, matrix B, class Weights>
     requires detail::weight_range<Weights>
     void update(const A& a, const B& b, const Weights& weights) {
-        add_pairs(a, b, checked(weights, detail::extent(b).second));
+        add_pairs(a, b, detail::checked_weights(weights, detail::extent(b).second, "calibration.update"));
     }
 
     /// Adds the statistics of `other` (another thread, file or machine), as if its tokens had been seen here.
@@ -209,8 +249,6 @@ public:
     [[nodiscard]] calibration_state state() && { return std::move(state_); }
 
 private:
-    static constexpr double entry_limit = 0x1p450;
-    static constexpr double weight_limit = 0x1p100;
     static constexpr index block = 512;
 
     [[nodiscard]] Eigen::VectorXd average(const Eigen::VectorXd& sum) const {
@@ -251,24 +289,6 @@ private:
             throw error("calibration." + std::string(what) + ": no pairs of inputs: call update(a, b)");
     }
 
-    /// The weights as a function of the token. Throws unless there is a good one for each.
-    template <class Weights>
-    static auto checked(const Weights& weights, index tokens) {
-        if (static_cast<index>(weights.size()) != tokens)
-            throw error("calibration.update: " + std::to_string(weights.size()) + " weights for " +
-                        std::to_string(tokens) + " tokens");
-        const auto weight = [&weights](index t) {
-            return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
-        };
-        for (index t = 0; t < tokens; ++t)
-            if (!(weight(t) >= 0.0 && weight(t) < weight_limit))
-                throw error("calibration.update: weight " + std::to_string(t) + " = " +
-                            detail::text(weight(t)) + " must be in [0, 2^100)");
-        return weight;
-    }
-
-    template <class Expression, class Weight>
-    void check(const Expression& x, const Weight& weight, const char* name) const;
     template <matrix X, class Weight>
     void add(const X& x, const Weight& weight);
     template <matrix A, matrix B, class Weight>
@@ -317,31 +337,11 @@ private:
     friend class calibration;
 };
 
-/// Throws, before anything is added, so that a bad entry leaves nothing half done.
-template <real_scalar Scalar>
-template <class Expression, class Weight>
-void calibration<Scalar>::check(const Expression& x, const Weight& weight, const char* name) const {
-    const std::string where = std::string("calibration.update: ") + name;
-    if (x.rows() != features())
-        throw error(where + " is " + detail::shape_text(index{x.rows()}, index{x.cols()}) +
-                    " but there are " + std::to_string(features()) + " features");
-    detail::require_nonempty(index{x.rows()}, index{x.cols()}, where.c_str());
-    for (index t = 0; t < x.cols(); ++t) {
-        if (weight(t) == 0.0) continue;
-        detail::require_finite(x.col(t), where.c_str(), t);
-        if constexpr (std::same_as<typename Expression::Scalar, double>) {
-            if (const double largest = x.col(t).cwiseAbs().maxCoeff(); largest >= entry_limit)
-                throw error("calibration.update: max |" + std::string(name) + "| = " + detail::text(largest) +
-                            " is too large: entries must be below 2^450");
-        }
-    }
-}
-
 template <real_scalar Scalar>
 template <matrix X, class Weight>
 void calibration<Scalar>::add(const X& x, const Weight& weight) {
     detail::with_expression(x, [&](const auto& b) {
-        check(b, weight, "x");
+        detail::require_inputs(b, features(), weight, "calibration.update", "x");
         add_blocks(b.cols(), weight, false,
                    [&](index t, double* column, double*) { copy_column(b, t, column); });
     });
@@ -357,8 +357,8 @@ void calibration<Scalar>::add_pairs(const A& original, const B& compressed, cons
         throw error("calibration.update: a is " + shape(original) + " but b is " + shape(compressed));
     detail::with_expression(original, [&](const auto& a) {
         detail::with_expression(compressed, [&](const auto& b) {
-            check(a, weight, "a");
-            check(b, weight, "b");
+            detail::require_inputs(a, features(), weight, "calibration.update", "a");
+            detail::require_inputs(b, features(), weight, "calibration.update", "b");
             add_blocks(b.cols(), weight, true, [&](index t, double* column, double* partner) {
                 copy_column(b, t, column);
                 copy_column(a, t, partner);
@@ -665,8 +665,8 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
                  ", max_abs = " + detail::text(state_.max_abs(j)));
         if (!pairs) continue;
         // Σ w a b is at most max |a| Σ w |b|, about the means four times that.
-        const double reach = (about() == moments::central ? 4.0 : 1.0) * entry_limit;
-        if (!(std::abs(state_.sum_original(j)) <= state_.weight * entry_limit) ||
+        const double reach = (about() == moments::central ? 4.0 : 1.0) * detail::entry_limit;
+        if (!(std::abs(state_.sum_original(j)) <= state_.weight * detail::entry_limit) ||
             !(state_.cross.col(j).cwiseAbs().maxCoeff() <= reach * (state_.sum_abs(j) + vanishing)))
             fail("pairs of channel " + std::to_string(j) + " can't belong to any inputs");
     }

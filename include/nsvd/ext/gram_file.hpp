@@ -169,45 +169,20 @@ inline void gram_file::add_gathered() {
 template <matrix X, class Weights>
 requires detail::weight_range<Weights>
 void gram_file::update(const X& x, const Weights& weights) {
-    const auto tokens = detail::extent(x).second;
-    if (static_cast<index>(weights.size()) != tokens)
-        throw error("gram_file.update: " + std::to_string(weights.size()) + " weights for " +
-                    std::to_string(tokens) + " tokens");
-    const auto weight = [&weights](index t) {
-        return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
-    };
-    for (index t = 0; t < tokens; ++t)
-        if (!(weight(t) >= 0.0 && weight(t) < 0x1p100))
-            throw error("gram_file.update: weight " + std::to_string(t) + " = " + detail::text(weight(t)) +
-                        " must be in [0, 2^100)");
-    add(x, weight);
+    add(x, detail::checked_weights(weights, detail::extent(x).second, "gram_file.update"));
 }
 
 template <matrix X, class Weight>
 void gram_file::add(const X& x, const Weight& weight) {
     require_open();
     detail::with_expression(x, [&](const auto& b) {
-        if (b.rows() != features())
-            throw error("gram_file.update: x is " + detail::shape_text(index{b.rows()}, index{b.cols()}) +
-                        " but there are " + std::to_string(features()) + " features");
-        detail::require_nonempty(index{b.rows()}, index{b.cols()}, "gram_file.update: x");
+        detail::require_inputs(b, features(), weight, "gram_file.update", "x");
         Eigen::VectorXd token(features());
-        const auto read = [&](index t) {
-            token = b.col(t).template cast<double>();
-            return detail::largest_entry<double>(token);
-        };
-        // All of them before the first is added.
-        for (index t = 0; t < b.cols(); ++t) {
-            if (weight(t) == 0.0 || read(t) < 0x1p450) continue;
-            detail::require_finite(token, "gram_file.update: x", t);
-            throw error("gram_file.update: entries of token " + std::to_string(t) +
-                        " are too large: they must be below 2^450");
-        }
         for (index t = 0; t < b.cols(); ++t) {
             const double w = weight(t);
             if (w == 0.0) continue;
             if (count_ == gathered_.cols()) add_gathered();
-            read(t);
+            token = b.col(t).template cast<double>();
             double* const column = gathered_.data() + count_++ * features();
             for (index i = 0; i < features(); ++i) {
                 const double value = token.data()[i];
