@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/calibration_file.hpp>
 
@@ -14,13 +15,6 @@
 #include <vector>
 
 namespace {
-
-struct scratch_folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("nsvd-calibration-" + std::to_string(::getpid()));
-    scratch_folder() { std::filesystem::create_directories(path); }
-    ~scratch_folder() { std::filesystem::remove_all(path); }
-};
 
 nsvd::calibration<float> example() {
     std::srand(7);
@@ -64,8 +58,8 @@ nsvd::calibration<float> example_of_pairs() {
 }  // namespace
 
 TEST_CASE("a calibration survives a file bit for bit", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "a.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "a.safetensors";
     const auto before = example();
     nsvd::save_calibration(file, before);
     const auto after = nsvd::load_calibration<double>(file);
@@ -75,12 +69,12 @@ TEST_CASE("a calibration survives a file bit for bit", "[calibration_file]") {
     CHECK(after.max_abs() == before.max_abs());
     CHECK(after.tokens() == 42);
     CHECK(after.weight() == before.weight());
-    CHECK(std::distance(std::filesystem::directory_iterator(folder.path), {}) == 1);  // no temporary left
+    CHECK(folder.entries() == 1);  // no temporary left
 }
 
 TEST_CASE("several calibrations share a file", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "b.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "b.safetensors";
     const auto first = example();
     nsvd::calibration<float> second(2);
     second.update(Eigen::Matrix2f::Identity());
@@ -96,8 +90,8 @@ TEST_CASE("several calibrations share a file", "[calibration_file]") {
 }
 
 TEST_CASE("pairs and central moments survive a file bit for bit, beside others", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "p.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "p.safetensors";
     std::srand(8);
     const Eigen::MatrixXd a = Eigen::MatrixXd::Random(5, 40).array() + 2.0;
     const Eigen::MatrixXd b = a + 0.1 * Eigen::MatrixXd::Random(5, 40);
@@ -166,8 +160,8 @@ TEST_CASE("pairs and central moments survive a file bit for bit, beside others",
 }
 
 TEST_CASE("numbers that are no statistics are refused on reading", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "c.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "c.safetensors";
     const nsvd::safetensors::string_map metadata{{"format", "nsvd.calibration"}, {"version", "1"}};
     const auto with = [&](auto change) {
         auto tensors = tensors_of_version_1(example());
@@ -208,8 +202,8 @@ TEST_CASE("numbers that are no statistics are refused on reading", "[calibration
 }
 
 TEST_CASE("a truncated calibration file is refused at every length", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "d.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "d.safetensors";
     nsvd::save_calibration(file, example());
     const auto size = std::filesystem::file_size(file);
     for (std::uintmax_t length = size; length-- > 0;) {
@@ -219,8 +213,8 @@ TEST_CASE("a truncated calibration file is refused at every length", "[calibrati
 }
 
 TEST_CASE("files without checksums are read, but not as what should have them", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "e.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "e.safetensors";
     const auto write_as = [&](const char* version, const auto& tensors) {
         nsvd::safetensors::write(file, tensors, {{"format", "nsvd.calibration"}, {"version", version}});
     };
@@ -233,8 +227,8 @@ TEST_CASE("files without checksums are read, but not as what should have them", 
 }
 
 TEST_CASE("any flipped bit of a calibration is found, or changes nothing", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "f.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "f.safetensors";
     for (const auto& before : {example(), example_of_pairs()}) {
         nsvd::save_calibration(file, before);
         const std::string whole = read(file);
@@ -264,8 +258,8 @@ TEST_CASE("any flipped bit of a calibration is found, or changes nothing", "[cal
 }
 
 TEST_CASE("a flipped bit of the data is told by its file, and what to do", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "g.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "g.safetensors";
     nsvd::save_calibration(file, example());
     std::string damaged = read(file);
     damaged[damaged.size() - 100] = static_cast<char>(damaged[damaged.size() - 100] ^ 1);
@@ -276,8 +270,8 @@ TEST_CASE("a flipped bit of the data is told by its file, and what to do", "[cal
 }
 
 TEST_CASE("tensors that changed places, and what was added to a file, are found", "[calibration_file]") {
-    const scratch_folder folder;
-    const auto file = folder.path / "h.safetensors";
+    const support::scratch_folder folder;
+    const auto file = folder / "h.safetensors";
     nsvd::calibration<float> other(5);
     other.update(Eigen::MatrixXf::Random(5, 40));
     auto tensors = nsvd::to_tensors(example(), "a.");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/checksum.hpp>
 
@@ -7,12 +8,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <span>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -40,8 +39,8 @@ TEST_CASE("checksum: that of XXH3, by parts that can't exchange bytes", "[checks
 }
 
 TEST_CASE("checksum: any change of a sealed file is found, or changes nothing", "[checksum]") {
-    const auto path =
-        std::filesystem::temp_directory_path() / ("nsvd-checksum-" + std::to_string(::getpid()));
+    const support::scratch_folder folder;
+    const auto path = folder / "sealed.safetensors";
     const std::vector<st::tensor> tensors{st::from_matrix("a", st::dtype::F32, Eigen::Matrix2f::Identity()),
                                           st::from_matrix("b", st::dtype::F32, Eigen::Matrix2f::Ones())};
     const st::string_map metadata{{"record", "{\"rank\":3}"}};
@@ -83,5 +82,4 @@ TEST_CASE("checksum: any change of a sealed file is found, or changes nothing", 
                           Catch::ContainsSubstring(": remove it"));
     st::write(path, tensors, metadata);
     CHECK_THROWS_WITH(st::check_seal(st::file(path), "remove it"), Catch::ContainsSubstring("not there"));
-    std::filesystem::remove(path);
 }

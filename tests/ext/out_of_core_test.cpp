@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/expect_error.hpp"
 #include "support/random.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/gram_file.hpp>
 #include <nsvd/ext/out_of_core.hpp>
@@ -28,15 +29,9 @@
 namespace ooc = nsvd::out_of_core;
 using support::expect_error;
 using support::gaussian;
+using support::scratch_folder;
 
 namespace {
-
-struct folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("nsvd-out-of-core-" + std::to_string(::getpid()));
-    folder() { std::filesystem::create_directories(path); }
-    ~folder() { std::filesystem::remove_all(path); }
-};
 
 /// As little memory as will do: many panels.
 ooc::options least(Eigen::Index m, Eigen::Index n, Eigen::Index grams) {
@@ -90,7 +85,7 @@ void check_like_in_memory(const Eigen::Matrix<Scalar, -1, -1>& w, const std::vec
 }  // namespace
 
 TEST_CASE("out of core: every metric, as in memory", "[out_of_core]") {
-    const folder f;
+    const scratch_folder f;
     for (const auto& [m, n] : {std::pair<Eigen::Index, Eigen::Index>{40, 700},
                                {700, 40},
                                {300, 300},
@@ -104,7 +99,7 @@ TEST_CASE("out of core: every metric, as in memory", "[out_of_core]") {
         const Eigen::MatrixXd w = gaussian(m, n, 1);
         nsvd::calibration<double> calib(n);
         calib.update(support::activations(n, 2 * n + 3, 7, 30.0));
-        const auto file = f.path / "c.safetensors";
+        const auto file = f / "c.safetensors";
         nsvd::save_calibration(file, calib);
         const Eigen::Index k = std::max<Eigen::Index>(1, std::min(m, n) / 3);
         const Eigen::MatrixXd identity = Eigen::MatrixXd::Identity(n, n);
@@ -202,11 +197,11 @@ TEST_CASE("out of core: columns are selected where all of them are in memory", "
 }
 
 TEST_CASE("out of core: from file to file, in every scalar", "[out_of_core]") {
-    const folder f;
+    const scratch_folder f;
     using nsvd::safetensors::dtype;
     for (const dtype type : {dtype::F64, dtype::F32, dtype::F16, dtype::BF16})
         for (const auto& [m, n] : {std::pair<Eigen::Index, Eigen::Index>{30, 300}, {300, 30}, {40, 40}}) {
-            const auto path = f.path / "w.safetensors";
+            const auto path = f / "w.safetensors";
             nsvd::safetensors::write(
                 path, std::vector{nsvd::safetensors::from_matrix("w", type, gaussian(m, n, 5))});
             const nsvd::safetensors::file file(path);
@@ -214,7 +209,7 @@ TEST_CASE("out of core: from file to file, in every scalar", "[out_of_core]") {
             const auto how = least(m, n, 0);
             nsvd::safetensors::visit_matrix(file.at("w"), [&](const auto& w) {
                 const auto expected = ooc::decompose(w, stages, nsvd::rank{7}, how);
-                const auto to = f.path / "factors.safetensors";
+                const auto to = f / "factors.safetensors";
                 const auto info = ooc::decompose_into(to, w, stages, nsvd::rank{7}, how);
                 CHECK(info.loss == expected.info.loss);
                 const nsvd::safetensors::file factors(to);
@@ -230,125 +225,8 @@ TEST_CASE("out of core: from file to file, in every scalar", "[out_of_core]") {
         }
 }
 
-TEST_CASE("gram_file: the numbers of a calibration", "[out_of_core]") {
-    const folder f;
-    for (const Eigen::Index n : {1, 2, 37, 300})
-        // So little memory that a token and a column fit, and a little more.
-        for (const std::size_t columns : {2u, 5u, 64u}) {
-            CAPTURE(n, columns);
-            const std::size_t memory = columns * sizeof(double) * static_cast<std::size_t>(n);
-            const Eigen::MatrixXf x = gaussian(n, 90, 3).cast<float>();
-            nsvd::calibration<float> expected(n);
-            nsvd::gram_file actual(f.path / "gram.safetensors", n, memory);
-            std::vector<double> weights(90, 1.0);
-            weights[3] = 0.0;
-            weights[5] = 0.25;
-            for (const int half : {0, 1}) {
-                expected.update(x.middleCols(half * 45, 45));
-                actual.update(x.middleCols(half * 45, 45));
-            }
-            expected.update(x, weights);
-            actual.update(x, weights);
-            CHECK_FALSE(std::filesystem::exists(f.path / "gram.safetensors"));
-            actual.commit();
-            const auto read = nsvd::load_calibration<float>(f.path / "gram.safetensors");
-            CHECK((read.gram() - expected.gram()).norm() <= 1e-14 * expected.gram().norm());
-            CHECK(read.state().sum == expected.state().sum);
-            CHECK(read.state().sum_abs == expected.state().sum_abs);
-            CHECK(read.max_abs() == expected.max_abs());
-            CHECK(read.tokens() == expected.tokens());
-            CHECK(read.weight() == expected.weight());
-            expect_error([&] { actual.update(x); }, {"committed"});
-            {
-                nsvd::gram_file sum(f.path / "sum.safetensors", n, memory);
-                sum.update(x);
-                const nsvd::safetensors::file before(f.path / "gram.safetensors");
-                sum.merge(before);
-                sum.merge(before);
-                sum.commit();
-            }
-            nsvd::calibration<float> both(n);
-            both.update(x);
-            both.merge(expected);
-            both.merge(expected);
-            const auto merged = nsvd::load_calibration<float>(f.path / "sum.safetensors");
-            CHECK((merged.gram() - both.gram()).norm() <= 1e-14 * both.gram().norm());
-            CHECK((merged.mean_abs() - both.mean_abs()).norm() <= 1e-14 * both.mean_abs().norm());
-            CHECK(merged.tokens() == both.tokens());
-            CHECK(std::distance(std::filesystem::directory_iterator(f.path), {}) == 2);  // no temporaries
-            std::filesystem::remove(f.path / "gram.safetensors");
-        }
-    nsvd::gram_file(f.path / "never.safetensors", 5).update(Eigen::VectorXd::Ones(5));
-    CHECK(std::distance(std::filesystem::directory_iterator(f.path), {}) == 1);
-}
-
-TEST_CASE("gram_file: a damaged file is refused", "[out_of_core]") {
-    const folder f;
-    const auto path = f.path / "gram.safetensors";
-    nsvd::gram_file gram(path, 5, 5 * 3 * sizeof(double));
-    gram.update(gaussian(5, 20, 4));
-    gram.commit();
-    (void)nsvd::stored_gram(path);
-    const auto size = static_cast<std::streamoff>(std::filesystem::file_size(path));
-    const std::streamoff data = 8 * (25 + 3 * 5 + 3);
-    for (std::streamoff place = size - data; place < size; ++place) {
-        CAPTURE(place);
-        const auto flip = [&] {
-            std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-            file.seekg(place);
-            const int byte = file.get();
-            file.seekp(place);
-            file.put(static_cast<char>(byte ^ 1));
-        };
-        flip();
-        expect_error([&] { nsvd::stored_gram{path}; }, {"gram.safetensors", "xxh3", "damaged"});
-        if (place % 8 == 0) {
-            nsvd::gram_file other(f.path / "other.safetensors", 5);
-            expect_error([&] { other.merge(nsvd::safetensors::file(path)); },
-                         {"gram.safetensors", "damaged"});
-            CHECK(other.tokens() == 0);
-        }
-        flip();
-    }
-    (void)nsvd::stored_gram(path);
-}
-
-TEST_CASE("gram_file: misuse", "[out_of_core]") {
-    const folder f;
-    const auto path = f.path / "a.safetensors";
-    expect_error([&] { nsvd::gram_file(path, 0); }, {"features = 0"});
-    expect_error([&] { nsvd::gram_file(path, 100, 1599); }, {"memory = 1599", "1600"});
-    expect_error([&] { nsvd::gram_file(f.path / "none" / "a", 3); }, {"none/a", "cannot be written"});
-    nsvd::gram_file gram(path, 3);
-    expect_error([&] { gram.update(Eigen::MatrixXd::Ones(4, 2)); }, {"4×2", "3 features"});
-    expect_error([&] { gram.update(Eigen::MatrixXd(3, 0)); }, {"empty"});
-    Eigen::MatrixXd x = Eigen::MatrixXd::Ones(3, 2);
-    expect_error([&] { gram.update(x, std::vector<double>{1.0}); }, {"1 weights for 2 tokens"});
-    expect_error([&] { gram.update(x, std::vector<double>{1.0, -1.0}); }, {"weight 1 = -1"});
-    x(1, 1) = std::numeric_limits<double>::quiet_NaN();
-    expect_error([&] { gram.update(x); }, {"x(1, 1)", "not finite"});
-    x(1, 1) = 1e200;
-    expect_error([&] { gram.update(x); }, {"token 1", "2^450"});
-    CHECK(gram.tokens() == 0);
-    nsvd::calibration<double> other(4);
-    other.update(Eigen::MatrixXd::Ones(4, 1));
-    nsvd::save_calibration(f.path / "4.safetensors", other);
-    expect_error([&] { gram.merge(nsvd::safetensors::file(f.path / "4.safetensors")); }, {"3 features"});
-    nsvd::calibration<double> central(3, nsvd::moments::central);
-    central.update(Eigen::MatrixXd::Ones(3, 1));
-    nsvd::save_calibration(f.path / "c.safetensors", central);
-    expect_error([&] { gram.merge(nsvd::safetensors::file(f.path / "c.safetensors")); }, {"central_gram"});
-    nsvd::calibration<double> empty(3);
-    nsvd::save_calibration(f.path / "0.safetensors", empty);
-    expect_error([&] { nsvd::stored_gram(f.path / "0.safetensors"); }, {"no tokens"});
-    expect_error([&] { nsvd::stored_gram(f.path / "4.safetensors", nsvd::whitening::cholesky, -1.0); },
-                 {"blend = -1"});
-    expect_error([&] { nsvd::stored_gram(f.path / "4.safetensors", nsvd::whitening::diagonal); }, {"factor"});
-    expect_error([&] { nsvd::stored_gram(f.path / "nothing"); }, {"nothing", "cannot be read"});
-}
-
 TEST_CASE("out of core: misuse", "[out_of_core]") {
-    const folder f;
+    const scratch_folder f;
     const Eigen::MatrixXd w = gaussian(20, 200, 1);
     const std::vector<ooc::stage> plain{{nsvd::metric()}};
     const std::size_t needed = ooc::memory_needed(20, 200, 0);
@@ -375,19 +253,17 @@ TEST_CASE("out of core: misuse", "[out_of_core]") {
     numbers[3 * 200 + 1] = numbers[200 + 3] = std::numeric_limits<double>::quiet_NaN();
     tensors[0].bytes = std::as_bytes(std::span(numbers));
     tensors.pop_back();  // the checksum
-    nsvd::safetensors::write(f.path / "nan.safetensors", tensors);
-    expect_error([&] { call(w, {{nsvd::stored_gram(f.path / "nan.safetensors")}}); },
+    nsvd::safetensors::write(f / "nan.safetensors", tensors);
+    expect_error([&] { call(w, {{nsvd::stored_gram(f / "nan.safetensors")}}); },
                  {"nan.safetensors", "not finite"});
-    expect_error([&] { call(w.transpose(), plain, {.scratch = f.path / "none"}); },
-                 {"none", "cannot be written"});
+    expect_error([&] { call(w.transpose(), plain, {.scratch = f / "none"}); }, {"none", "cannot be written"});
     CHECK_THROWS_AS(call(w, plain, {.cancel = [] { return true; }}), nsvd::cancelled);
-    expect_error([&] { (void)ooc::decompose_into(f.path / "none" / "a", w, plain, nsvd::rank{3}); },
-                 {"none/a"});
-    CHECK(std::distance(std::filesystem::directory_iterator(f.path), {}) == 1);
+    expect_error([&] { (void)ooc::decompose_into(f / "none" / "a", w, plain, nsvd::rank{3}); }, {"none/a"});
+    CHECK(f.entries() == 1);
 }
 
 TEST_CASE("out of core: a full disk", "[out_of_core]") {
-    const folder f;
+    const scratch_folder f;
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
     const auto previous = std::signal(SIGXFSZ, SIG_IGN);
@@ -396,17 +272,17 @@ TEST_CASE("out of core: a full disk", "[out_of_core]") {
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
     const Eigen::MatrixXd w = gaussian(300, 20, 1);
     const std::vector<ooc::stage> plain{{nsvd::metric()}};
-    expect_error([&] { nsvd::gram_file(f.path / "gram", 100); }, {"gram", "no room"});
-    expect_error([&] { (void)ooc::decompose(w, plain, nsvd::rank{3}, {.scratch = f.path}); }, {"no room"});
+    expect_error([&] { nsvd::gram_file(f / "gram", 100); }, {"gram", "no room"});
+    expect_error([&] { (void)ooc::decompose(w, plain, nsvd::rank{3}, {.scratch = f.path()}); }, {"no room"});
     expect_error(
         [&] {
-            (void)ooc::decompose_into(f.path / "factors", w.topRows(20).replicate(1, 40).eval(), plain,
+            (void)ooc::decompose_into(f / "factors", w.topRows(20).replicate(1, 40).eval(), plain,
                                       nsvd::rank{19});
         },
         {"factors", "no room"});
     REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
     std::signal(SIGXFSZ, previous);
-    CHECK(std::filesystem::is_empty(f.path));
+    CHECK(std::filesystem::is_empty(f.path()));
 }
 
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
@@ -482,11 +358,11 @@ constexpr std::size_t slack = std::size_t{4} << 20;
 }  // namespace
 
 TEST_CASE("out of core: within the memory that is stated", "[out_of_core]") {
-    const folder f;
+    const scratch_folder f;
     for (const bool wide : {true, false}) {
         const Eigen::Index m = wide ? 600 : 12000;
         const Eigen::Index n = wide ? 12000 : 600;
-        const auto path = f.path / "w.safetensors";
+        const auto path = f / "w.safetensors";
         {
             // Of low rank and a little noise: single precision can't answer that, so that the solver needs
             // most.
@@ -502,10 +378,9 @@ TEST_CASE("out of core: within the memory that is stated", "[out_of_core]") {
             Eigen::VectorXd scale = Eigen::VectorXd::LinSpaced(n, 1.0, 2.0);
             const std::vector<ooc::stage> stages{{nsvd::metric(nsvd::diagonal_factor(scale)), 0.9},
                                                  {nsvd::metric(), 0.1}};
-            (void)ooc::decompose_into(f.path / "factors.safetensors", floats(file), stages, nsvd::rank{200},
-                                      how);
+            (void)ooc::decompose_into(f / "factors.safetensors", floats(file), stages, nsvd::rank{200}, how);
         };
-        CHECK(within(memory + slack, [&] { run({.memory = memory, .scratch = f.path}); }) == done);
+        CHECK(within(memory + slack, [&] { run({.memory = memory, .scratch = f.path()}); }) == done);
         // The limit is one: a matrix of that size can't be had, nor the whole in memory.
         CHECK(within(memory + slack, [&] {
                   Eigen::MatrixXd(static_cast<Eigen::Index>(memory / 8), 2).setZero();
@@ -516,25 +391,25 @@ TEST_CASE("out of core: within the memory that is stated", "[out_of_core]") {
                   (void)nsvd::svd(w, nsvd::rank{200});
               }) != done);
         // With more of it the panels are higher, and it is kept too.
-        CHECK(within(2 * memory + slack, [&] { run({.memory = 2 * memory, .scratch = f.path}); }) == done);
+        CHECK(within(2 * memory + slack, [&] { run({.memory = 2 * memory, .scratch = f.path()}); }) == done);
     }
     const std::size_t little = std::size_t{8} << 20;
     CHECK(within(little + slack, [&] {
-              nsvd::gram_file gram(f.path / "gram.safetensors", 3000, little);
+              nsvd::gram_file gram(f / "gram.safetensors", 3000, little);
               for (int i = 0; i < 3; ++i)
                   gram.update(gaussian(3000, 100, 1).cast<float>().eval());
               gram.commit();
           }) == done);
-    CHECK(std::filesystem::file_size(f.path / "gram.safetensors") > 3000u * 3000u * 8u);
+    CHECK(std::filesystem::file_size(f / "gram.safetensors") > 3000u * 3000u * 8u);
 }
 
 // 2048×16384 in single precision, whose Gram matrix has 2.1 GB, within 512 MB.
 TEST_CASE("out of core: a large layer", "[.][large]") {
-    const folder f;
+    const scratch_folder f;
     constexpr Eigen::Index m = 2048, n = 16384, tokens = 2560, k = 700;
     constexpr std::size_t memory = std::size_t{512} << 20;
-    const auto w_path = f.path / "w.safetensors";
-    const auto gram_path = f.path / "gram.safetensors";
+    const auto w_path = f / "w.safetensors";
+    const auto gram_path = f / "gram.safetensors";
     Eigen::MatrixXf x = gaussian(n, 600, 1).cast<float>() * gaussian(600, tokens, 2).cast<float>() / 25.0F +
                         0.3F * gaussian(n, tokens, 3).cast<float>();
     for (Eigen::Index i = 0; i < n; i += 1000)
@@ -558,12 +433,12 @@ TEST_CASE("out of core: a large layer", "[.][large]") {
             gram.update(x.middleCols(t, 512));
         gram.commit();
     });
-    const auto factors = f.path / "factors.safetensors";
+    const auto factors = f / "factors.safetensors";
     timed("decomposition", [&] {
         const nsvd::safetensors::file file(w_path);
         const std::vector<ooc::stage> stages{{nsvd::stored_gram(gram_path)}};
         const auto info = ooc::decompose_into(factors, floats(file), stages, nsvd::rank{k},
-                                              {.memory = memory, .scratch = f.path});
+                                              {.memory = memory, .scratch = f.path()});
         std::printf("loss %.6e of %.6e, %s, %s\n", info.loss, info.stages[0].total, info.solver.c_str(),
                     std::string(to_string(info.status)).c_str());
         std::fflush(stdout);

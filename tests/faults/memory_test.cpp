@@ -4,6 +4,7 @@
 #include "memory_faults.hpp"
 #include "support/catch.hpp"
 #include "support/random.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/calibration_file.hpp>
 #include <nsvd/ext/checksum.hpp>
@@ -13,7 +14,6 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <new>
 #include <string>
@@ -140,14 +140,6 @@ constexpr Index n = 70;  // beyond where recursions of the Eigen backend end
 MatrixXd inputs(Index tokens, std::uint64_t seed) {
     return (support::gaussian(n, tokens, seed).array() + 0.5).matrix();
 }
-
-struct scratch_folder {
-    std::filesystem::path path =
-        std::filesystem::temp_directory_path() / ("nsvd-faults-" + std::to_string(::getpid()));
-    scratch_folder() { std::filesystem::create_directories(path); }
-    ~scratch_folder() { std::filesystem::remove_all(path); }
-    [[nodiscard]] long files() const { return std::distance(std::filesystem::directory_iterator(path), {}); }
-};
 
 }  // namespace
 
@@ -287,8 +279,8 @@ TEST_CASE("memory fails: single precision, and a workspace for several calls", "
 }
 
 TEST_CASE("memory fails: files are complete or not there", "[faults][memory]") {
-    const scratch_folder folder;
-    const auto path = folder.path / "a.safetensors";
+    const support::scratch_folder folder;
+    const auto path = folder / "a.safetensors";
     calibration calib(5, nsvd::moments::central);
     const MatrixXd a = support::gaussian(5, 30, 1);
     calib.update(a, MatrixXd(a + a));
@@ -301,21 +293,21 @@ TEST_CASE("memory fails: files are complete or not there", "[faults][memory]") {
         [&](bool thrown) {
             const auto there = nsvd::load_calibration<double>(path);
             // Where what fails comes after the rename the new one is there.
-            return folder.files() == 1 &&
+            return folder.entries() == 1 &&
                    (same(there.state(), calib.state()) || (thrown && same(there.state(), older.state())));
         });
     const std::vector<nsvd::safetensors::tensor> tensors{
         nsvd::safetensors::from_matrix("x", nsvd::safetensors::dtype::F32, a)};
-    const auto sealed = folder.path / "b.safetensors";
+    const auto sealed = folder / "b.safetensors";
     fail_in_turn(
         "write", [&] { std::filesystem::remove(sealed); },
         [&] {
             nsvd::safetensors::write(sealed, tensors, nsvd::safetensors::sealed(tensors, {{"k", "v"}}));
         },
         [&](bool thrown) {
-            if (thrown && !std::filesystem::exists(sealed)) return folder.files() == 1;
+            if (thrown && !std::filesystem::exists(sealed)) return folder.entries() == 1;
             nsvd::safetensors::check_seal(nsvd::safetensors::file(sealed), "remove it");
-            return folder.files() == 2;
+            return folder.entries() == 2;
         });
     // Reading is left out: nlohmann's json asks for memory where it is destroyed, which ends the program.
 }

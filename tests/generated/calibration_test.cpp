@@ -2,15 +2,14 @@
 // Statistics of inputs: however the tokens come they are those of all of them, in memory and in files.
 #include "layer.hpp"
 #include "property.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/calibration_file.hpp>
 #include <nsvd/nsvd.hpp>
 
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -177,8 +176,8 @@ TEST_CASE("tokens of weight 0 are not looked at, and equal weights count", "[gen
 }
 
 TEST_CASE("statistics survive a file bit for bit", "[generated]") {
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("nsvd-generated-" + std::to_string(::getpid()) + ".safetensors");
+    const support::scratch_folder folder;
+    const auto path = folder / "calibration.safetensors";
     for_all("files", 300, [&](const layer_case& c) {
         with_matrices(c, [&](const auto& l) {
             const arrival how(c);
@@ -189,5 +188,4 @@ TEST_CASE("statistics survive a file bit for bit", "[generated]") {
             RC_ASSERT(same_bits(back.state(), calib.state()));
         });
     });
-    std::filesystem::remove(path);
 }
