@@ -41,7 +41,7 @@ int main() {
     const std::vector<nsvd::out_of_core::stage> stages{{nsvd::stored_gram(folder / "gram.safetensors"), 0.95},
                                                        {nsvd::metric(), 0.05}};
     nsvd::out_of_core::options options;
-    options.memory = nsvd::out_of_core::memory_needed(m, n, 1);  // with more the panels are higher
+    options.memory = nsvd::out_of_core::memory_needed(m, n, 1);  // of one metric other than I
     options.scratch = folder;
     st::visit_matrix(layer.at("down_proj.weight"), [&](const auto& w) {
         nsvd::out_of_core::decompose_into(folder / "factors.safetensors", w, stages, nsvd::compression{0.5},

@@ -5,6 +5,7 @@
 #include "layer_map.hpp"
 #include "markup.hpp"
 #include "spectrum_chart.hpp"
+#include "terminal.hpp"
 
 #include <fmt/format.h>
 
@@ -205,11 +206,11 @@ std::string printed(const compression_report& r) {
     auto text = fmt::format(
         "{} at {:g} %: {} layers, {} parameters where there were {}, {} of {}, mean weighted error {:.4f}: "
         "{}\n",
-        r.label, 100 * r.compression, r.layers.size(), r.parameters, r.dense_parameters, bytes_text(r.bytes),
-        bytes_text(r.dense_bytes), error, r.output);
+        without_controls(r.label), 100 * r.compression, r.layers.size(), r.parameters, r.dense_parameters,
+        bytes_text(r.bytes), bytes_text(r.dense_bytes), error, without_controls(r.output));
     for (const auto& t : r.texts)
-        text += fmt::format("  {}: perplexity {}, dense {}\n", t.name, perplexity_text(t.compressed),
-                            perplexity_text(t.dense));
+        text += fmt::format("  {}: perplexity {}, dense {}\n", without_controls(t.name),
+                            perplexity_text(t.compressed), perplexity_text(t.dense));
     return text;
 }
 

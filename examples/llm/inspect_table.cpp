@@ -79,7 +79,7 @@ std::string facts(const inspection& found, std::size_t width) {
             c.key_value_heads, c.max_position_embeddings, c.vocab_size,
             c.tied_embeddings ? ", head tied to the embeddings" : "", fmt::join(dtypes, ", ")),
         width);
-    if (found.about.is_object()) text += wrapped("nsvd: " + about_text(found.about), width);
+    if (found.about.is_object()) text += wrapped("nsvd: " + without_controls(about_text(found.about)), width);
     return text;
 }
 

@@ -7,6 +7,7 @@
 #include "launcher.hpp"
 #include "processes.hpp"
 #include "progress.hpp"
+#include "terminal.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/version.hpp>
@@ -14,7 +15,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -97,12 +97,8 @@ int main(int argc, char** argv) {
                    "nsvd-llm: interrupted; calibrate and compress go on when they are started again\n");
         return end(world, 130);
     } catch (const std::exception& e) {
-        // Names in damaged files may have anything in them, and the error is one line all the same.
-        std::string what = e.what();
-        std::replace_if(
-            what.begin(), what.end(), [](unsigned char c) { return c < ' '; }, ' ');
         wait_for_first(world, 1);
-        fmt::print(stderr, "nsvd-llm: {}\n", what);
+        fmt::print(stderr, "nsvd-llm: {}\n", llm::without_controls(e.what()));
         return end(world, 1);
     }
 }

@@ -33,6 +33,19 @@ std::string wrapped(const std::string& note, std::size_t limit) {
     return out + '\n';
 }
 
+std::string without_controls(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const bool c1 = byte == 0xC2U && i + 1 < text.size() &&
+                        (static_cast<unsigned char>(text[i + 1]) & 0xE0U) == 0x80U;
+        out += c1 || byte < ' ' || byte == 0x7FU ? ' ' : text[i];
+        if (c1) ++i;
+    }
+    return out;
+}
+
 std::size_t terminal_width() {
     winsize size{};
     if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)

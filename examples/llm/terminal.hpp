@@ -14,6 +14,10 @@ namespace llm {
 /// A note in lines of at most `limit` columns where its words allow it, all but the first indented.
 [[nodiscard]] std::string wrapped(const std::string& note, std::size_t limit);
 
+/// The text with a space for each control character (ASCII, and U+0080 to U+009F in UTF-8): what names and
+/// strings of other people's files may have in them moves no cursor and ends no line.
+[[nodiscard]] std::string without_controls(std::string_view text);
+
 /// Standard output: columns of the terminal, or 80 where it is none.
 [[nodiscard]] std::size_t terminal_width();
 

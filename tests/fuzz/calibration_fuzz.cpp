@@ -2,8 +2,11 @@
 // Any bytes are a file of statistics, whatever the prefixes in it, or an nsvd::error. What is read can be
 // used: it merges, is written and read again to the bit, and decomposes a layer to something finite.
 #include "memory_file.hpp"
+#include "memory_folder.hpp"
 
 #include <nsvd/ext/calibration_file.hpp>
+#include <nsvd/ext/gram_file.hpp>
+#include <nsvd/ext/out_of_core.hpp>
 #include <nsvd/nsvd.hpp>
 
 #include <cmath>
@@ -11,9 +14,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace {
 
@@ -67,6 +72,39 @@ void read(const nsvd::safetensors::file& file, const std::string& prefix) {
     }
 }
 
+/// The same where they lie, as a layer too large for memory is decomposed by them.
+void use_in_place(const std::filesystem::path& path, const std::string& prefix) {
+    static const fuzz::memory_folder folder;
+    try {
+        const nsvd::stored_gram gram(path, nsvd::whitening::cholesky, 0.1, prefix);
+        if (gram.size() > 12) return;
+        const Eigen::MatrixXd w = Eigen::MatrixXd::Random(3, gram.size());
+        const auto d = nsvd::out_of_core::decompose(w, std::vector<nsvd::out_of_core::stage>{{gram}},
+                                                    nsvd::rank{1}, {.scratch = folder.path()});
+        require(d.left.allFinite() && d.right.allFinite() && !std::isnan(d.info.loss));
+    } catch (const nsvd::error&) {
+    }
+}
+
+/// Added to others in a file: what comes out is a file of statistics, of twice what went in.
+void merge_in_file(const nsvd::safetensors::file& file, const std::string& prefix, index features) {
+    static const fuzz::memory_folder folder;
+    const auto path = folder.path() / "sum.safetensors";
+    nsvd::gram_file sum(path, features, std::size_t{1} << 16);
+    try {
+        sum.merge(file, prefix);
+        sum.merge(file, prefix);
+    } catch (const nsvd::error&) {
+        return;
+    }
+    sum.commit();
+    try {
+        const auto twice = nsvd::load_calibration<float>(path);
+        require(twice.tokens() == sum.tokens() && twice.weight() == sum.weight());
+    } catch (const nsvd::error&) {
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
@@ -81,7 +119,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         for (const auto& name : file.tensors())
             for (const std::string_view ending : {"central_gram", "gram"}) {
                 if (!name.ends_with(ending)) continue;
-                read(file, name.substr(0, name.size() - ending.size()));
+                const std::string prefix = name.substr(0, name.size() - ending.size());
+                read(file, prefix);
+                use_in_place(source.path(), prefix);
+                if (const auto& shape = file.at(name).shape;
+                    !shape.empty() && shape[0] >= 1 && shape[0] <= 64)
+                    merge_in_file(file, prefix, shape[0]);
                 break;
             }
     } catch (const nsvd::error&) {

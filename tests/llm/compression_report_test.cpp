@@ -137,6 +137,7 @@ TEST_CASE("page of a compression", "[llm][report]") {
         const auto escaped = llm::compression_page(report);
         CHECK(well_formed(escaped));
         CHECK_FALSE(contains(escaped, "<b>"));
+        CHECK_FALSE(contains(llm::printed(llm::read_compression_report(report)), "\x01"));
     }
 }
 

@@ -163,6 +163,22 @@ TEST_CASE("inspect: sparklines", "[llm][inspect]") {
     CHECK_FALSE(llm::sparkline({{1}, {0}}, 1, 1, 4).empty());
 }
 
+TEST_CASE("inspect: strings of a model's files move no cursor", "[llm][inspect]") {
+    const llm_test::small_model source;
+    auto found = look(source.path());
+    found.about = {{"method\b",
+                    "\x1b[31mred\x07\x7f\xc2\x9b"
+                    "2J\nnext"},
+                   {"text", "größe"}};
+    const auto text = llm::print_inspection(found, 400, false);
+    CHECK(contains(text, "[31mred   2J next, text größe"));
+    for (const auto* control : {"\x1b", "\x07", "\x7f", "\xc2\x9b", "\b"})
+        CHECK_FALSE(contains(text, control));
+    CHECK(llm::without_controls("a\xc2") == "a\xc2");
+    CHECK(llm::without_controls("\xc2\xa0") == "\xc2\xa0");
+    CHECK(llm::without_controls("").empty());
+}
+
 TEST_CASE("inspect: the table keeps to the width it is given", "[llm][inspect]") {
     const llm_test::small_model source;
     const auto plain = look(source.path());
