@@ -180,7 +180,7 @@ TEST_CASE("interpolative: graded matrices keep every digit of their scale", "[in
 
 TEST_CASE("interpolative: columns that are almost one keep what they differ by", "[interpolative]") {
     // After the first pivot all norms have fallen by nine decades, below the rounding of what they were.
-    for (const std::uint64_t seed : {71, 72, 73}) {
+    for (const std::uint64_t seed : {71U, 72U, 73U}) {
         const Eigen::MatrixXd a = support::gaussian(30, 1, seed) * support::gaussian(1, 20, seed + 10) +
                                   1e-9 * support::gaussian(30, 20, seed + 20);
         const auto d = nsvd::interpolative(a, nsvd::rank{20});

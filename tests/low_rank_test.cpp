@@ -223,9 +223,9 @@ TEST_CASE("truncate: nested decompositions keep the shares of their stages", "[l
 
 TEST_CASE("truncate: a late stage without the direction it is asked for", "[low_rank]") {
     // Shares of 0.34, 0.33 and the rest of 5 are 2, 2, 1; of 4 they would be 1, 1, 2.
-    const Eigen::MatrixXd w = support::gaussian(8, 9, 77);
+    const Eigen::MatrixXd small = support::gaussian(8, 9, 77);
     const auto d = nsvd::decompose(
-        w, {{nsvd::metric(), 0.34}, {nsvd::metric(), 0.33}, {nsvd::metric(), 0.33}}, nsvd::rank{5});
+        small, {{nsvd::metric(), 0.34}, {nsvd::metric(), 0.33}, {nsvd::metric(), 0.33}}, nsvd::rank{5});
     REQUIRE(d.info.stages.size() == 3);
     REQUIRE(d.info.stages[2].rank == 1);
     const auto cut = d.truncate(4);
@@ -277,12 +277,12 @@ TEST_CASE("low_rank: factors that don't belong together throw", "[low_rank]") {
 }
 
 TEST_CASE("nested: the first rank is floor(share·k + ½) in exact arithmetic", "[low_rank]") {
-    const MatrixXd w = gaussian(200, 180, 31);
+    const MatrixXd large = gaussian(200, 180, 31);
     nsvd::calibration<double> calib(180);
     calib.update(gaussian(180, 300, 32));
     for (const Index k : {45, 85, 165, 175}) {  // 0.7·k + ½ is just below an integer in double
         CAPTURE(k);
-        const auto d = nsvd::nested(w, calib, nsvd::rank{k}, {.share = 0.7});
+        const auto d = nsvd::nested(large, calib, nsvd::rank{k}, {.share = 0.7});
         CHECK(d.info.stages[0].rank == (7 * k + 5) / 10);
     }
 }

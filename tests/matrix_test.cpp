@@ -196,9 +196,9 @@ TEST_CASE("matrix: views that are no matrix throw", "[matrix]") {
 }
 
 TEST_CASE("matrix: a strided view without a column stride is column-major", "[matrix]") {
-    const Eigen::MatrixXd w = Eigen::MatrixXd::Random(5, 4);
-    const nsvd::strided_view<double> view{w.data(), 5, 4};
-    CHECK(nsvd::svd(view, nsvd::rank{3}).dense() == nsvd::svd(w, nsvd::rank{3}).dense());
+    const Eigen::MatrixXd dense = Eigen::MatrixXd::Random(5, 4);
+    const nsvd::strided_view<double> view{dense.data(), 5, 4};
+    CHECK(nsvd::svd(view, nsvd::rank{3}).dense() == nsvd::svd(dense, nsvd::rank{3}).dense());
 }
 
 TEST_CASE("matrix: columns that overlap", "[matrix]") {
@@ -246,8 +246,8 @@ TEST_CASE("matrix: a class derived from an Eigen matrix is one", "[matrix]") {
     struct named : Eigen::MatrixXf {
         using Eigen::MatrixXf::MatrixXf;
     };
-    named w(4, 3);
-    w.setRandom();
-    const Eigen::MatrixXf plain = w;
-    CHECK(nsvd::svd(w, nsvd::rank{2}).dense() == nsvd::svd(plain, nsvd::rank{2}).dense());
+    named derived(4, 3);
+    derived.setRandom();
+    const Eigen::MatrixXf plain = derived;
+    CHECK(nsvd::svd(derived, nsvd::rank{2}).dense() == nsvd::svd(plain, nsvd::rank{2}).dense());
 }

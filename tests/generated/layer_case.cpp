@@ -121,7 +121,7 @@ std::vector<layer_case> simpler(const layer_case& c) {
     for (const int share : {500, 1000, 0})
         if (c.share != 500 && (share == 500 || (c.share != 1000 && c.share != 0)))
             with(&layer_case::share, share);
-    for (const std::uint64_t seed : {1, 2, 3})
+    for (const std::uint64_t seed : {1U, 2U, 3U})
         if (seed < c.seed) with(&layer_case::seed, seed);
     return cases;
 }

@@ -73,7 +73,7 @@ TEST_CASE("a model in three files is the model in one, dense or compressed", "[l
 }
 
 TEST_CASE("what is written has as many files, and an index that is right", "[llm][checkpoint]") {
-    for (const std::size_t count : {1, 3}) {
+    for (const std::size_t count : {1U, 3U}) {
         for (const char* recipe : {"asvd-1+joint+pivoted", "nsvd-1", "asvd-1+bias"}) {
             CAPTURE(count, recipe);
             const small_model whole, parts;

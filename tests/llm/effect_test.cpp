@@ -174,11 +174,11 @@ TEST_CASE("divergence curves go through what was measured, descend and end at 0"
     }
     SECTION("one knot, or none: in proportion to the loss") {
         const auto one = llm::divergence_curve({{4, 0.5, 0}}, spectrum);
-        const auto none = llm::divergence_curve({}, spectrum);
+        const auto nothing = llm::divergence_curve({}, spectrum);
         CHECK(descends(one));
         for (Eigen::Index k = 0; k < 10; ++k) {
             CHECK(one[static_cast<std::size_t>(k)] == Approx(0.5 * loss(k) / loss(4)));
-            CHECK(none[static_cast<std::size_t>(k)] == Approx(loss(k)));
+            CHECK(nothing[static_cast<std::size_t>(k)] == Approx(loss(k)));
         }
     }
     SECTION("spectra that end, and ones of zeros") {

@@ -183,7 +183,7 @@ TEST_CASE("inspect: the table keeps to the width it is given", "[llm][inspect]")
     const llm_test::small_model source;
     const auto plain = look(source.path());
     const auto with = look(source.path(), llm::spectra::computed);
-    for (const std::size_t width : {80, 100, 160}) {
+    for (const std::size_t width : {80U, 100U, 160U}) {
         CAPTURE(width);
         for (const auto* found : {&plain, &with}) {
             const auto text = llm::print_inspection(*found, width, false);

@@ -39,7 +39,7 @@ print(error, one)
     bool columns = false;
     for (const std::string method :
          {"nsvd-1", "asvd-1+pivoted", "asvd-1+pivoted+joint+bias", "nid-1+bias --keep-dense v_proj"})
-        for (const std::size_t files : {1, 3}) {
+        for (const std::size_t files : {1U, 3U}) {
             std::filesystem::remove_all(w / "out");
             const auto result = w.run(
                 "compress --model model --calibration text.txt --context 20 --compression "

@@ -150,7 +150,7 @@ TEST_CASE("a stream goes to any block, from files or from the tokens", "[llm][st
         return residuals;
     };
     llm::text_stream a(m, windows, none, ""), b(m, windows, kept, "text");
-    for (const std::size_t block : {0, 3, 2, 1, 2, 3, 0, 1}) {
+    for (const std::size_t block : {0U, 3U, 2U, 1U, 2U, 3U, 0U, 1U}) {
         CAPTURE(block);
         CHECK(walk(a, block) == walk(b, block));
     }

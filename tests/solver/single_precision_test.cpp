@@ -314,15 +314,6 @@ void check_answer(const prepared<Scalar>& p, const leading_subspace<Scalar>& fou
     const double allowed = tau * (2.0 + tau);
     const double slack = (rounding_of_basis + rounding_of_reference) * p.whole;
     CAPTURE(found.solver, total, loss, optimum, loss / optimum - 1.0, allowed, found.gap, found.certified);
-#if defined(DUMP)
-    const double closed = found.total - found.spectrum.head(k).sum();
-    std::printf(
-        "  excess/allowed %9.2e  gap/allowed %9.2e  excess/gap %9.2e cert %d | total %9.2e loss %9.2e (of "
-        "total %9.2e) | opt/whole %9.2e slackneed %9.2e\n",
-        (loss / optimum - 1) / allowed, found.gap / allowed, (loss / optimum - 1) / found.gap,
-        found.certified, found.total / total - 1, closed / loss - 1, (closed - loss) / total,
-        optimum / p.whole, (loss - (1 + tau) * (1 + tau) * optimum) / p.whole / (single * single));
-#endif
     CHECK(loss <= (1.0 + allowed) * optimum + slack);
     if (loss > (1.0 + allowed) * optimum + slack) return;  // the rest is false too
 
@@ -371,11 +362,6 @@ void run(const stage_problem& p, const prepared<Scalar>& data, Index k, accuracy
         ++count.asked;
         const auto never = [](const VectorXd&) -> Index { throw nsvd::error("the rank was known"); };
         const auto found = solver.solve(choice_of(how, k, how.right ? n : m, p.tied), k, never);
-#if defined(DUMP)
-        std::printf("%-30s %s %ldx%ld k=%ld q=%ld %-22s %s\n", p.name.c_str(),
-                    sizeof(Scalar) == 4 ? "f" : "d", m, n, k, data.q.cols(), how.name,
-                    found ? found->solver.c_str() : "DECLINED");
-#endif
         if (found) {
             ++count.answered;
             count.certified += found->certified ? 1 : 0;
@@ -427,9 +413,6 @@ TEMPLATE_TEST_CASE("single precision: hard spectra of W", "[solver][single]", fl
     }
     CAPTURE(count.asked, count.answered, count.certified);
     CHECK(count.answered > count.asked / 2);
-#if defined(DUMP)
-    std::printf("TALLY %d %d %d\n", count.asked, count.answered, count.certified);
-#endif
 }
 
 TEMPLATE_TEST_CASE("single precision: metrics", "[solver][single]", float, double) {
@@ -442,15 +425,11 @@ TEMPLATE_TEST_CASE("single precision: metrics", "[solver][single]", float, doubl
     }
     CAPTURE(count.asked, count.answered, count.certified);
     CHECK(count.answered > count.asked / 2);
-#if defined(DUMP)
-    std::printf("TALLY %d %d %d\n", count.asked, count.answered, count.certified);
-#endif
 }
 
 // A block Krylov space holds as many vectors of an eigenspace as a block has, until rounding brings the
 // others.
 TEST_CASE("single precision: more equal singular values than a block has vectors", "[solver][single]") {
-    tally count;
     for (const Index equal : {40, 60, 100}) {
         const std::uint64_t seed = 3000 + static_cast<std::uint64_t>(equal);
         generator g(seed);

@@ -27,7 +27,7 @@ inline Eigen::MatrixXf read_npy(const std::filesystem::path& path) {
     const Eigen::Index cols = std::stol(shape[2]);
     const auto read = [&](auto matrix) {
         file.read(reinterpret_cast<char*>(matrix.data()),
-                  static_cast<std::streamsize>(sizeof(float) * rows * cols));
+                  static_cast<std::streamsize>(sizeof(float)) * rows * cols);
         if (!file) throw std::runtime_error(path.string() + " is too short");
         return Eigen::MatrixXf(matrix);
     };
