@@ -278,6 +278,38 @@ TEST_CASE("accuracy: directions far below those before are orthogonal to them", 
     CHECK((q1.transpose() * q2).cwiseAbs().maxCoeff() <= 2 * single);
 }
 
+TEST_CASE("accuracy: W and metrics of any scale", "[accuracy]") {
+    // One that the solver in single precision can't have in its units is solved in double.
+    generator g(590);
+    const Index m = 520, n = 530, k = 60;
+    const MatrixXd w = product(g.orthonormal(m, m) * falling(m).cwiseSqrt().asDiagonal(), g.gaussian(m, n));
+    const VectorXd scales = VectorXd::LinSpaced(n, 1.0, 3.0);
+    const auto at = [&](double of_w, double of_metric) {
+        return nsvd::decompose(MatrixXd(of_w * w),
+                               {{nsvd::metric(nsvd::diagonal_factor(VectorXd(of_metric * scales))), 1.0}},
+                               nsvd::rank{k});
+    };
+    const auto expected = at(1.0, 1.0);
+    for (const auto& [of_w, of_metric] :
+         {std::pair(1e100, 1e-100), {1e300, 1e100}, {1e-300, 1e-100}, {1.0, 1e200}, {1.0, 1e-200}}) {
+        const auto d = at(of_w, of_metric);
+        CAPTURE(of_w, of_metric, d.info.solver);
+        CHECK(d.info.status == expected.info.status);
+        CHECK(std::isfinite(d.info.loss));
+        CHECK(d.info.loss > 0.0);
+        CHECK(d.info.loss / d.info.stages[0].total ==
+              Approx(expected.info.loss / expected.info.stages[0].total).epsilon(1e-3));
+        REQUIRE(d.info.spectrum.size() >= k);
+        CHECK(std::isfinite(d.info.spectrum(0)));
+        CHECK(d.info.spectrum(k - 1) / d.info.spectrum(0) ==
+              Approx(expected.info.spectrum(k - 1) / expected.info.spectrum(0)).epsilon(1e-3));
+    }
+    // Inputs and weights within their limits.
+    nsvd::calibration<double> calib(n);
+    calib.update(MatrixXd(1e134 * g.gaussian(n, 600)), std::vector<double>(600, 1e30));
+    CHECK(nsvd::asvd(MatrixXd(1e4 * w), calib, nsvd::energy{0.5}).rank() > 1);
+}
+
 TEST_CASE("accuracy: outliers of W", "[accuracy]") {
     const Index m = 520;
     const Index n = 540;

@@ -320,6 +320,40 @@ TEST_CASE("allocation: an incomplete spectrum, a zero one, no layers", "[allocat
     CHECK(allocate({}, {0}).ranks.empty());
 }
 
+TEST_CASE("allocation: spectra whose sums leave the range of double", "[allocation]") {
+    for (const allocation_rule rule : rules) {
+        CAPTURE(static_cast<int>(rule));
+        const auto ranks_of = [&](double scale, double last) {
+            model m;
+            m.add(4, 40, {1.5 * scale, 1.4 * scale, 1.3 * scale, last * scale}, storage::plain);
+            m.add(4, 40, {1.5, 0.4, 0.3, 0.2}, storage::plain);
+            m.link();
+            return allocate(m.layers, {264}, rule);
+        };
+        for (const double last : {1.2, 1e-300}) {
+            const allocation expected = ranks_of(1.0, last);
+            for (const double scale : {1e-300, 1e300, 1e308}) {
+                CAPTURE(last, scale);
+                const allocation found = ranks_of(scale, last);
+                CHECK(found.ranks == expected.ranks);
+                CHECK(found.loss == Approx(expected.loss));
+            }
+        }
+    }
+}
+
+TEST_CASE("allocation: multiples beyond the full rank", "[allocation]") {
+    model m;
+    m.add(20, 30, std::vector<double>(20, 1.0), storage::plain);
+    m.link();
+    m.layers[0].floor = 2;
+    m.layers[0].ceiling = 5;
+    for (const Index multiple : {Index{21}, std::numeric_limits<Index>::max()}) {
+        m.layers[0].multiple = multiple;
+        CHECK(allocate(m.layers, {400}).ranks[0] == std::optional<Index>(5));
+    }
+}
+
 TEST_CASE("allocation: measured losses take the place of the spectrum's", "[allocation]") {
     for (const storage how : {storage::plain, storage::pivoted})
         for (std::uint64_t seed = 1; seed <= 40; ++seed) {

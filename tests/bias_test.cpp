@@ -157,6 +157,24 @@ TEST_CASE("bias: scales, one channel, full rank", "[bias]") {
     CHECK(nsvd::bias_correction(w, nsvd::svd(w, nsvd::rank{5}), calibrated(x)).norm() <= 1e-13 * w.norm());
 }
 
+TEST_CASE("bias: factors at the ends of the range", "[bias]") {
+    const MatrixXd w = gaussian(5, 6, 33);
+    const MatrixXd x = gaussian(6, 40, 34).array() + 1.0;
+    const auto d = nsvd::svd(w, nsvd::rank{2});
+    const VectorXd expected = nsvd::bias_correction(w, d, calibrated(x));
+    for (const double scale : {1e-300, 1e300}) {
+        // In the left factor of one direction, in the right one of the other, and its inverse beside it.
+        auto turned = d;
+        turned.left.col(0) *= scale;
+        turned.right.row(0) /= scale;
+        turned.left.col(1) /= scale;
+        turned.right.row(1) *= scale;
+        for (const double tokens : {1e-30, 1.0, 1e20})
+            CHECK(
+                nsvd::bias_correction(w, turned, calibrated(tokens * x)).isApprox(tokens * expected, 1e-12));
+    }
+}
+
 TEST_CASE("bias: misuse", "[bias]") {
     const MatrixXd w = gaussian(5, 6, 41);
     const auto calib = calibrated(gaussian(6, 20, 42));

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -205,6 +206,48 @@ TEST_CASE("every_rank: losses on other inputs without forming W′", "[every_ran
                         CHECK(all.relative_loss(seen, k) == Approx(all.relative_loss(seen, k, 1.0)));
                 }
         }
+}
+
+TEST_CASE("every_rank: losses in metrics at the ends of the range", "[every_rank]") {
+    generator g(9);
+    const MatrixXd w = g.gaussian(5, 7);
+    const every_rank all(w);
+    Eigen::VectorXd scales = g.gaussian(7, 1).cwiseAbs();
+    const auto seen_by = [&](double scale) {
+        return all.seen_in(nsvd::metric(nsvd::diagonal_factor(scale * scales)));
+    };
+    for (const double scale : {1e-200, 1e200})
+        for (Index k = 1; k < 5; ++k)
+            for (const double share : {1.0, 0.5})
+                CHECK(all.relative_loss(seen_by(scale), k, share) ==
+                      Approx(all.relative_loss(seen_by(1.0), k, share)));
+    // Whatever else is not finite is no candidate.
+    const MatrixXd broken = MatrixXd::Constant(5, 5, std::numeric_limits<double>::quiet_NaN());
+    CHECK(std::isinf(all.relative_loss(broken, 2)));
+    CHECK(std::isinf(all.relative_loss(broken, 2, 0.5)));
+}
+
+TEST_CASE("every_rank: factors beyond the range are an error", "[every_rank]") {
+    const double largest = std::numeric_limits<double>::max();
+    bool met = false;
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        generator g(seed);
+        MatrixXd w(5, 6);
+        for (double& entry : w.reshaped())
+            entry = (1.4 * g.uniform() - 0.7) * largest;
+        const auto calib = calibrated(g.gaussian(6, 20));
+        try {
+            const every_rank all(w, nsvd::gram_metric(calib));
+            for (const double share : {0.2, 0.5}) {
+                const auto d = all.take(4, share);
+                CHECK(d.right.allFinite());
+            }
+        } catch (const nsvd::error& e) {
+            CHECK(std::string(e.what()).find("exceed the range") != std::string::npos);
+            met = true;
+        }
+    }
+    CHECK(met);
 }
 
 TEST_CASE("every_rank: beyond the size up to which decompositions are in double", "[every_rank]") {

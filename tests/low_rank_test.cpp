@@ -269,6 +269,22 @@ TEST_CASE("truncate: NID keeps its identity block and the least squares optimum"
     CHECK((w - product(f)).norm() <= (w - best).norm() * (1 + 1e-5));
 }
 
+TEST_CASE("truncate: NID of any scale", "[low_rank]") {
+    const MatrixXd base = gaussian(12, 12, 81);
+    nsvd::calibration<double> calib(12);
+    calib.update(gaussian(12, 40, 82));
+    const auto error_at = [&](double scale) {
+        const MatrixXd scaled = scale * base;
+        const auto d = nsvd::nested(scaled, calib, nsvd::rank{8}, nid);
+        return nsvd::plain_error(scaled, d.truncate(5));
+    };
+    const double expected = error_at(1.0);
+    for (const double scale : {1e-300, 1e-170, 1e-100, 1e150, 1e160, 1e300}) {
+        CAPTURE(scale);
+        CHECK(error_at(scale) == Approx(expected).epsilon(1e-9));
+    }
+}
+
 TEST_CASE("low_rank: factors that don't belong together throw", "[low_rank]") {
     const nsvd::low_rank<float> odd{Eigen::MatrixXf::Ones(3, 5), Eigen::MatrixXf::Ones(2, 4)};
     expect_error([&] { (void)odd.dense(); }, {"low_rank", "3×5", "2×4"});

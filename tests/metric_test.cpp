@@ -149,6 +149,13 @@ TEST_CASE("metric: products and the diagonal are those of the matrix", "[metric]
         {"metric", "2×3", "not square"});
 }
 
+TEST_CASE("metric: a blend beyond the range", "[metric]") {
+    nsvd::calibration<double> calib(3);
+    calib.update(Eigen::MatrixXd::Constant(3, 2, 1e120));
+    support::expect_error([&] { (void)nsvd::gram_metric(calib, nsvd::whitening::cholesky, 1e100); },
+                          {"gram_metric", "blend = 1e+100", "finite"});
+}
+
 TEST_CASE("metric: ASVD-0 scales channels by a power of their mean or largest size", "[metric]") {
     const Eigen::MatrixXd x = support::activations(6, 25, 8, 20.0);
     nsvd::calibration<double> c(6);

@@ -167,6 +167,23 @@ TEST_CASE("metrics: an approximation far larger than W, or far smaller", "[metri
     }
 }
 
+TEST_CASE("metrics: weights in channels far smaller than others", "[metrics]") {
+    // All that W has meets inputs of 1e-100, beside some of 1e100.
+    MatrixXd x = gaussian(2, 30, 55);
+    x.row(0) *= 1e-100;
+    x.row(1) *= 1e100;
+    const MatrixXd w = (MatrixXd(2, 2) << 1.0, 0.0, 1.0, 0.0).finished();
+    const auto half = factors<double>(Eigen::Vector2d(1.0, 0.0), Eigen::RowVector2d(1.0, 0.0));
+    CHECK(nsvd::weighted_error(w, half, calibrated(x)) == Approx(std::sqrt(0.5)));
+    const auto none = factors<double>(MatrixXd::Zero(2, 1), MatrixXd::Zero(1, 2));
+    MatrixXd tiny = w;
+    tiny.col(1).setConstant(1e-280);
+    CHECK(nsvd::weighted_error(tiny, none, calibrated(x)) == Approx(1.0));
+    // Nothing, and an approximation whose squares vanish.
+    const auto some = factors<double>(Eigen::Vector2d(1e-180, 0.0), Eigen::RowVector2d(1.0, 0.0));
+    CHECK(std::isinf(nsvd::plain_error(MatrixXd::Zero(2, 2), some)));
+}
+
 TEST_CASE("metrics: repeating the inputs changes nothing", "[metrics]") {
     const MatrixXd w = gaussian(6, 8, 51);
     const MatrixXd x = gaussian(8, 30, 52);

@@ -210,6 +210,13 @@ TEST_CASE("pivoted storage: directions of different scales", "[pivoted]") {
           100 * eps<double> * without.dense().norm());
 }
 
+TEST_CASE("pivoted storage: beyond the range of the scalar", "[pivoted]") {
+    nsvd::low_rank<float> d{Eigen::Vector3f(1e30F, 0.0F, 2e30F), Eigen::RowVector3f(1e30F, 0.0F, 1.0F)};
+    support::expect_error([&] { (void)nsvd::pivot(d); }, {"pivot", "exceed the range", "scale W down"});
+    d.left *= 1e-30F;
+    CHECK(nsvd::pivot(d).dense().isApprox(d.dense()));
+}
+
 TEST_CASE("pivoted storage: dependent factors and zero matrices", "[pivoted]") {
     generator g(5);
     auto d = factors<double>(g, 30, 20, 8);

@@ -2,6 +2,7 @@
 #include "calibration_set.hpp"
 
 #include "digest.hpp"
+#include "files.hpp"
 #include "kept_tensors.hpp"
 #include "shrinkage.hpp"
 
@@ -154,8 +155,9 @@ void write_calibration_set(const fs::path& path, const std::vector<std::string>&
     safetensors::write(complete, tensors, metadata);
     kept.check_own();
     if (check) check();
-    fs::rename(complete, path);
-    nsvd::flush_to_disk(path.has_parent_path() ? path.parent_path() : ".");
+    const auto target = resolved(path);  // the journal is beside what a link names
+    fs::rename(complete, target);
+    nsvd::flush_to_disk(target.parent_path());
     world.wait();
 }
 

@@ -15,6 +15,11 @@
 
 namespace llm {
 
+std::filesystem::path resolved(const std::filesystem::path& path) {
+    const auto result = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+    return result.has_filename() ? result : result.parent_path();
+}
+
 std::string read_file(const std::filesystem::path& path) {
     const auto failure = [&](const std::string& why) {
         return nsvd::error(path.string() + ": cannot be read: " + why);

@@ -2,6 +2,7 @@
 #include "journal.hpp"
 
 #include "digest.hpp"
+#include "files.hpp"
 
 #include <nsvd/error.hpp>
 #include <nsvd/ext/atomic_file.hpp>
@@ -74,9 +75,7 @@ bool has_results(const fs::path& folder) {
 }  // namespace
 
 fs::path partial_folder(const fs::path& target) {
-    auto folder = fs::weakly_canonical(fs::absolute(target));
-    if (!folder.has_filename()) folder = folder.parent_path();
-    return folder += ".partial";
+    return resolved(target) += ".partial";
 }
 
 void journal::lock() {

@@ -76,12 +76,6 @@ private:
     bool own_;
 };
 
-/// Absolute, without the trailing slash that would leave an empty file name.
-fs::path normal(const fs::path& path) {
-    const auto result = fs::weakly_canonical(fs::absolute(path));
-    return result.has_filename() ? result : result.parent_path();
-}
-
 /// Files that may hold the dense weights once more.
 const std::set<std::string> weight_endings{".safetensors", ".bin", ".pt", ".pth", ".h5", ".onnx", ".gguf"};
 
@@ -257,7 +251,8 @@ void save(const model& m, const fs::path& output, const json& about,
 
 void check_output(const model& m, const fs::path& output, bool force) {
     const auto fail = [&](const char* why) { throw nsvd::error(output.string() + ": " + why); };
-    if (normal(output) == normal(m.folder())) fail("the output folder is the model itself: give another one");
+    if (resolved(output) == resolved(m.folder()))
+        fail("the output folder is the model itself: give another one");
     if (!fs::exists(output)) return;
     if (!fs::is_directory(output)) fail("is no folder: give another --output");
     if (!force && !fs::is_empty(output)) fail("the folder is not empty: give another --output, or --force");
@@ -270,7 +265,7 @@ void save_model(const model& m, const fs::path& output, const nlohmann::ordered_
     check_layers(m);
     progress silent;
     try {
-        save(m, normal(output), about, more, bar != nullptr ? *bar : silent, world, check);
+        save(m, resolved(output), about, more, bar != nullptr ? *bar : silent, world, check);
     } catch (const nsvd::error&) {
         // What was cut off a mapped file can't be written either.
         for (const auto& file : m.weights().files())

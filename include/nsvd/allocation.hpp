@@ -93,6 +93,15 @@ struct allocation {
 
 namespace detail {
 
+/// What values are divided by before they are added up: the sum may exceed the range of double. 1 for a zero
+/// spectrum.
+[[nodiscard]] inline double largest_value(const spectrum& values) {
+    double largest = values.rest;
+    for (const double value : values)
+        largest = std::max(largest, value);
+    return largest > 0.0 ? largest : 1.0;
+}
+
 /// The ranks a layer may get, by ascending cost, and what it loses with them.
 struct allocation_curve {
     struct point {
@@ -111,9 +120,10 @@ struct allocation_curve {
         const index full = l.shape.full_rank();
         const index top = std::min(full, l.ceiling.value_or(full));
         // Σ_{i>k} σ² relative to the whole, from the smallest up.
-        std::vector<double> rest(static_cast<std::size_t>(full) + 1, l.spectrum.rest);
+        const double unit = largest_value(l.spectrum);
+        std::vector<double> rest(static_cast<std::size_t>(full) + 1, l.spectrum.rest / unit);
         for (std::size_t k = rest.size() - 1; k-- > 0;)
-            rest[k] = rest[k + 1] + (k < l.spectrum.size() ? l.spectrum[k] : 0.0);
+            rest[k] = rest[k + 1] + (k < l.spectrum.size() ? l.spectrum[k] / unit : 0.0);
         if (const double total = rest[0]; total > 0.0)
             for (double& r : rest)
                 r /= total;
@@ -123,8 +133,9 @@ struct allocation_curve {
             if (points.empty() || (p.loss < points.back().loss && p.cost > points.back().cost))
                 points.push_back(p);
         };
-        for (index k = std::min(top, (l.floor + l.multiple - 1) / l.multiple * l.multiple); k <= top;
-             k = k < top ? std::min(top, k + l.multiple) : top + 1) {
+        const index multiple = std::min(l.multiple, full);
+        for (index k = std::min(top, (l.floor + multiple - 1) / multiple * multiple); k <= top;
+             k = k < top ? std::min(top, k + multiple) : top + 1) {
             const point p{k, b.cost(l, k), l.weight * rest[static_cast<std::size_t>(k)]};
             if (p.cost >= dense.cost) break;
             add(p);
@@ -252,11 +263,14 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
 
 /// exp of the entropy of σ²/Σσ², what is not shown of a spectrum taken for one value; 1 for a zero one.
 [[nodiscard]] inline double effective_rank(const spectrum& values) {
-    const double total = values.total();
+    const double unit = largest_value(values);
+    double total = values.rest / unit;
+    for (const double value : values)
+        total += value / unit;
     if (!(total > 0.0)) return 1.0;
     double entropy = 0.0;
     const auto add = [&](double value) {
-        if (value > 0.0) entropy -= value / total * std::log(value / total);
+        if (const double part = value / unit / total; part > 0.0) entropy -= part * std::log(part);
     };
     for (const double value : values)
         add(value);

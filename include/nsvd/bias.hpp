@@ -3,6 +3,7 @@
 #pragma once
 
 #include "calibration.hpp"
+#include "detail/graded_factors.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
 #include "metric.hpp"
@@ -30,8 +31,14 @@ template <class Approximation>
                         " but right is " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
         require_finite(d.left, "bias_correction: left");
         require_finite(d.right, "bias_correction: right");
-        return multiply_in_double<scalar>(d.left, op::none,
-                                          multiply_in_double<scalar>(d.right.transpose(), op::transpose, x));
+        const graded_factors factors(converted<double, scalar>(d.left),
+                                     converted<double, scalar>(transposed_span(d.right)));
+        dense_matrix<double> scaled = x;
+        const int exponent = normalize(scaled);
+        Eigen::VectorXd y = multiply(factors.graded_left(factors.exponent()), op::none,
+                                     multiply(factors.right(), op::transpose, scaled, op::none), op::none);
+        scale_by_power(y, factors.exponent() + exponent);
+        return y;
     } else {
         return (d * x).template cast<double>();
     }

@@ -122,6 +122,7 @@ private:
         std::function<index()> choose;
     };
     void run_metric(const metric& m, stage_info& done, const ask& wanted);
+    [[nodiscard]] bool squares_in_range(const metric& m) const;
     [[nodiscard]] bool run_single(const metric& m, stage_info& done, const ask& wanted);
     [[nodiscard]] std::optional<index> taken_since_columns();
     void run_double(const metric& m, stage_info& done, const ask& wanted);
@@ -272,6 +273,17 @@ std::optional<index> projection_builder<Scalar>::taken_since_columns() {
     return std::nullopt;
 }
 
+/// Whether squared singular values of `W S` are in the range of double, and their sums, in the units of W and
+/// without them: the solver in single precision has all of them in one unit.
+template <class Scalar>
+bool projection_builder<Scalar>::squares_in_range(const metric& m) const {
+    const double largest = m.is_identity() ? 1.0 : largest_entry<double>(m.diagonal(w_.values().cols()));
+    if (!(largest > 0.0 && std::isfinite(largest))) return false;
+    constexpr int limit = 800;
+    const int exponent = binary_exponent(largest);
+    return std::abs(exponent) <= limit && std::abs(exponent + 2 * w_.exponent) <= limit;
+}
+
 /// The stage in single precision; false, with nothing done, if that can't give the accuracy asked for.
 template <class Scalar>
 bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, const ask& wanted) {
@@ -281,7 +293,7 @@ bool projection_builder<Scalar>::run_single(const metric& m, stage_info& done, c
                                                 .inner = m.has_matrix(),
                                                 .level = level_,
                                                 .taken_since = taken_since_columns()});
-    if (choice.route == route::double_precision) return false;
+    if (choice.route == route::double_precision || !squares_in_range(m)) return false;
     const bool first = info.stages.empty();
     single_precision_solver<Scalar> solver(w_.values(), basis_, transposed_span(right_), m, level_, pool_,
                                            keep_columns_ ? &columns_gram_ : nullptr, &watch_);
@@ -475,10 +487,9 @@ template <matrix W, rank_policy Policy>
     low_rank<scalar> result;
     std::tie(result.left, result.right) = builder.factors();
     result.info = std::move(builder.info);
-    if (!std::isfinite(largest_entry<scalar>(result.left)) ||
-        !std::isfinite(largest_entry<scalar>(transposed_span(result.right))))
-        throw error(std::string(where) + ": W has entries of 2^" + std::to_string(scaled.exponent - 1) +
-                    " and more: the factors exceed the range of their scalar; scale W down");
+    require_in_range(
+        result.left, result.right,
+        std::string(where) + ": W has entries of 2^" + std::to_string(scaled.exponent - 1) + " and more");
     builder.finish();
     return result;
 }

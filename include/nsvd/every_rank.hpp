@@ -106,6 +106,7 @@ private:
         return product.cwiseProduct(z).sum();
     }
     [[nodiscard]] static double squared_ratio(double loss, double whole) {
+        if (!std::isfinite(whole)) return std::numeric_limits<double>::infinity();
         const double ratio = detail::norm_ratio(loss, whole);
         return ratio * ratio;
     }
@@ -257,6 +258,7 @@ low_rank<Scalar> every_rank<Scalar>::take(index k, double share) const {
                           .rank = count - found.resolved,
                           .filler = true});
     if (!found.converged) d.info.status = status::not_converged;
+    detail::require_in_range(d.left, d.right, "every_rank.take");
     return d;
 }
 
@@ -266,6 +268,12 @@ Eigen::MatrixXd every_rank<Scalar>::seen_in(const metric& other) const {
         throw error("every_rank.seen_in: the metric is for " + std::to_string(other.size()) +
                     " features but W has " + std::to_string(full_.cols()) + " columns");
     const Eigen::MatrixXd right = scaled_right().values;
+    if (!other.is_identity() && !other.has_matrix()) {
+        // S may have scales whose squares M could not hold.
+        Eigen::MatrixXd half = other.factor().apply_right(right.transpose());
+        detail::normalize(half);
+        return detail::multiply(half, detail::op::none, half, detail::op::transpose);
+    }
     Eigen::MatrixXd weighted = other.times(right);
     detail::normalize(weighted);
     return detail::multiply(right, detail::op::transpose, weighted, detail::op::none);

@@ -84,6 +84,15 @@ void require_operand(const Expression& x, index rows, index cols, const char* wh
                     " but W is " + shape_text(rows, cols));
 }
 
+/// Throws on behalf of `where` where W′ has left the range of the scalar that its factors have.
+template <class Scalar>
+void require_in_range(const dense_matrix<Scalar>& left, const row_major_matrix<Scalar>& right,
+                      const std::string& where) {
+    if (!std::isfinite(largest_entry<Scalar>(left)) ||
+        !std::isfinite(largest_entry<Scalar>(transposed_span(right))))
+        throw error(where + ": the factors exceed the range of their scalar; scale W down");
+}
+
 }  // namespace detail
 
 /// A rank-k approximation `W′ = left · right` of an `m×n` matrix, with `left` `m×k` and `right` `k×n`.
@@ -227,7 +236,8 @@ low_rank<Scalar> low_rank<Scalar>::truncate(index k) const {
         result.right.middleRows(to, has) = right.middleRows(from, has);
         if (stages[i].columns && has < had && has > 0) {
             // Columns that go are expressed by those that stay: B₂ ≈ B₁ C, so T₁ ← T₁ + C T₂.
-            const Eigen::MatrixXd columns = left.middleCols(from, had).template cast<double>();
+            detail::dense_matrix<double> columns = left.middleCols(from, had).template cast<double>();
+            detail::normalize(columns);  // C has no units
             const double floor = detail::rounding_floor(columns.rows(), had, columns.norm());
             const detail::pivoted_qr qr(columns, floor, has, has);
             // coefficients() follows the order of the pivots.

@@ -189,9 +189,14 @@ inline void require_not_negative(const char* name, double value) {
         throw error(std::string(name) + " = " + text(value) + " must be finite and not negative");
 }
 
-}  // namespace detail
-
-namespace detail {
+/// `blend · tr C / n`. Throws on behalf of `where` unless it is finite.
+[[nodiscard]] inline double blend_shift(double blend, dense_ref<double> gram, const std::string& where) {
+    if (blend == 0.0) return 0.0;
+    const double shift = blend * trace_of<double>(gram) / static_cast<double>(gram.rows());
+    if (!std::isfinite(shift))
+        throw error(where + ": blend = " + text(blend) + ": its product with tr C / n is not finite");
+    return shift;
+}
 
 /// `gram_metric` and `central_gram_metric` on the calibration's own matrix or on a copy of it.
 template <real_scalar Scalar, class Matrix>
@@ -203,8 +208,7 @@ template <real_scalar Scalar, class Matrix>
     require_not_negative("blend", blend);
     if (kind == whitening::diagonal)
         throw error(where + ": a Gram matrix has a cholesky or an eigen factor; see diagonal_metric");
-    const double shift =
-        blend > 0.0 ? blend * trace_of<double>(gram) / static_cast<double>(gram.rows()) : 0.0;
+    const double shift = blend_shift(blend, gram, where);
     // The mean takes one direction.
     const std::int64_t rank = std::min<std::int64_t>(calib.tokens() - (central ? 1 : 0), calib.features());
     return metric(std::forward<Matrix>(gram), shift, kind, static_cast<index>(rank),

@@ -44,6 +44,7 @@ template <matrix W, class Scalar>
     multiply_into<double>(result.residual, factors.left(), op::none,
                           factors.graded_right(scaled.exponent + result.exponent), op::transpose,
                           into::subtract);
+    result.exponent += normalize(result.residual);
     return result;
 }
 
@@ -84,13 +85,17 @@ template <matrix W, class Scalar, real_scalar CalibrationScalar>
     if (largest > 0.0)
         for (double& entry : scale)
             entry /= largest;
-    const auto trace = [&](const Eigen::MatrixXd& a) {
+    // Divided by a power of two once more, which `exponent` counts: all may be in small channels.
+    const auto trace = [&](const Eigen::MatrixXd& a, int& exponent) {
         Eigen::MatrixXd scaled = a;
         detail::assign_scaled<double, double>(scaled, scaled, scale.data());
+        exponent += detail::normalize(scaled);
         return detail::inner_product<double>(
             detail::multiply(scaled, detail::op::none, c.matrix, detail::op::none), scaled);
     };
-    return std::ldexp(detail::norm_ratio(trace(e.residual), trace(e.original)), e.exponent);
+    int exponent = e.exponent, of_original = 0;
+    const double residual = trace(e.residual, exponent), original = trace(e.original, of_original);
+    return std::ldexp(detail::norm_ratio(residual, original), exponent - of_original);
 }
 
 }  // namespace nsvd::inline NSVD_ABI

@@ -183,7 +183,8 @@ struct pivot_options {
 /// The same matrix in pivoted storage: by rows or by columns, whichever loses less by rounding. `growth` > 1
 /// is what no coefficient exceeds in absolute value. In double: about 4(m + n)k² flops and two more for each
 /// coefficient an exchange of pivots (detail/maximal_volume.hpp). Throws `nsvd::error` if the factors do not
-/// belong together, are not finite, k > min(m, n), or `growth` is not greater than 1; `nsvd::cancelled` where
+/// belong together, are not finite, k > min(m, n), W′ exceeds the range of its scalar, or `growth` is not
+/// greater than 1; `nsvd::cancelled` where
 /// `cancel` asks for it.
 template <factor_scalar Scalar>
 [[nodiscard]] pivoted_low_rank<Scalar> pivot(const low_rank<Scalar>& d, const pivot_options& options) {
@@ -219,6 +220,7 @@ template <factor_scalar Scalar>
         result.left = columns.lines.transpose().template cast<Scalar>();
         result.right = columns.basis.coefficients.transpose().template cast<Scalar>();
     }
+    detail::require_in_range(result.left, result.right, "pivot");
     watch.finish();
     return result;
 }

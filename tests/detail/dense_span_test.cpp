@@ -71,6 +71,9 @@ TEST_CASE("dense_span: blocks", "[detail]") {
     CHECK(s.bottomRows(2).matrix() == a.bottomRows(2));
     CHECK(s.bottomRows(2)(1, 7) == a(8, 7));
     CHECK(s.rightCols(0).size() == 0);
+    // Without entries there may be no memory to point into.
+    const MatrixXd none(9, 0);
+    CHECK(dense_span<const double>(none).bottomRows(4).data() == none.data());
 }
 
 TEMPLATE_TEST_CASE("dense_span: copies, scaling, sums", "[detail]", float, double) {

@@ -10,10 +10,12 @@
 
 #include <Eigen/Core>
 
+#include <csignal>
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <sys/resource.h>
 #include <vector>
 
 using support::expect_error;
@@ -103,11 +105,56 @@ TEST_CASE("gram_file: a damaged file is refused", "[gram_file]") {
     (void)nsvd::stored_gram(path);
 }
 
+TEST_CASE("gram_file: after an error of the file there is nothing to go on with", "[gram_file]") {
+    const scratch_folder f;
+    const auto path = f / "gram.safetensors";
+    const Eigen::MatrixXd x = gaussian(300, 40, 5);
+    const auto refused = [&](nsvd::gram_file& gram) {
+        expect_error([&] { gram.update(x); }, {"gram.safetensors", "begin again"});
+        expect_error([&] { gram.commit(); }, {"gram.safetensors", "begin again"});
+    };
+    SECTION("writing fails in the middle of the matrix") {
+        nsvd::gram_file gram(path, 300, 300 * 12 * sizeof(double));
+        struct limited {  // this process may write no further than half of it
+            limited() {
+                ::getrlimit(RLIMIT_FSIZE, &before);
+                std::signal(SIGXFSZ, SIG_IGN);
+                const rlimit half{300 * 150 * sizeof(double), before.rlim_max};
+                ::setrlimit(RLIMIT_FSIZE, &half);
+            }
+            ~limited() {
+                ::setrlimit(RLIMIT_FSIZE, &before);
+                std::signal(SIGXFSZ, SIG_DFL);
+            }
+            rlimit before{};
+        };
+        {
+            const limited now;
+            expect_error([&] { gram.update(x); }, {"gram.safetensors"});
+        }
+        refused(gram);
+    }
+    SECTION("the name is taken by a folder") {
+        nsvd::gram_file gram(path, 300);
+        gram.update(x);
+        std::filesystem::create_directories(path / "full");
+        expect_error([&] { gram.commit(); }, {"gram.safetensors"});
+        refused(gram);
+        nsvd::gram_file other(f / "other.safetensors", 300);
+        other.update(x);
+        other.commit();
+        expect_error([&] { gram.merge(nsvd::safetensors::file(f / "other.safetensors")); }, {"begin again"});
+    }
+    CHECK_FALSE(std::filesystem::is_regular_file(path));
+}
+
 TEST_CASE("gram_file: misuse", "[gram_file]") {
     const scratch_folder f;
     const auto path = f / "a.safetensors";
     expect_error([&] { nsvd::gram_file(path, 0); }, {"features = 0"});
     expect_error([&] { nsvd::gram_file(path, 100, 1599); }, {"memory = 1599", "1600"});
+    expect_error([&] { nsvd::gram_file(path, nsvd::index{1} << 61); },
+                 {"memory = 1073741824", "two vectors"});
     expect_error([&] { nsvd::gram_file(f / "none" / "a", 3); }, {"none/a", "cannot be written"});
     nsvd::gram_file gram(path, 3);
     expect_error([&] { gram.update(Eigen::MatrixXd::Ones(4, 2)); }, {"4×2", "3 features"});
@@ -134,5 +181,10 @@ TEST_CASE("gram_file: misuse", "[gram_file]") {
     expect_error([&] { nsvd::stored_gram(f / "4.safetensors", nsvd::whitening::cholesky, -1.0); },
                  {"blend = -1"});
     expect_error([&] { nsvd::stored_gram(f / "4.safetensors", nsvd::whitening::diagonal); }, {"factor"});
+    nsvd::calibration<double> large(4);
+    large.update(Eigen::MatrixXd::Constant(4, 3, 1e135));
+    nsvd::save_calibration(f / "large.safetensors", large);
+    expect_error([&] { nsvd::stored_gram(f / "large.safetensors", nsvd::whitening::cholesky, 1e100); },
+                 {"stored_gram", "blend = 1e+100", "finite"});
     expect_error([&] { nsvd::stored_gram(f / "nothing"); }, {"nothing", "cannot be read"});
 }

@@ -98,6 +98,24 @@ TEST_CASE("a file of statistics holds what is gathered", "[llm][calibrate]") {
     CHECK_FALSE(w.exists("text.safetensors.partial"));
 }
 
+TEST_CASE("statistics written through a link", "[llm][calibrate]") {
+    const calibrated_workplace w;
+    fs::create_directories(w / "elsewhere");
+    llm_test::write(w / "elsewhere/real.safetensors", "something");
+    fs::create_symlink("elsewhere/real.safetensors", w / "link.safetensors");
+    const auto result =
+        w.run("calibrate --model model --calibration a.txt --context 20 --output link.safetensors --force");
+    CAPTURE(result.err);
+    REQUIRE(result.code == 0);
+    CHECK(fs::is_symlink(w / "link.safetensors"));
+    const llm::calibration_set direct(w / "a.safetensors"), linked(w / "elsewhere/real.safetensors");
+    for (const auto& prefix : direct.prefixes())
+        CHECK(linked.at(prefix).gram() == direct.at(prefix).gram());
+    CHECK(fs::directory_iterator(w / "elsewhere") != fs::directory_iterator());
+    for (const auto& entry : fs::directory_iterator(w / "elsewhere"))
+        CHECK(entry.path().filename() == "real.safetensors");  // no journal is left
+}
+
 TEST_CASE("statistics of two halves are merged to those of the whole", "[llm][calibrate]") {
     const calibrated_workplace w;
     const auto result = w.run("calibrate --merge a.safetensors b.safetensors --output both.safetensors");

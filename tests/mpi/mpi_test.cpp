@@ -196,6 +196,43 @@ TEST_CASE("statistics without any tokens, and huge and tiny scales", "[mpi]") {
     }
 }
 
+TEST_CASE("central means keep their digits where a light process has large inputs", "[mpi]") {
+    // The mean of the light one is no place to measure distances from.
+    for (const auto order : {summation::any, summation::fixed})
+        for (const double weight : {1e-3, 1e-6}) {
+            CAPTURE(own_rank(), order == summation::fixed, weight);
+            calibration<double> own(1, moments::central), all(1, moments::central);
+            for (int rank = 0; rank < processes(); ++rank) {
+                const MatrixXd x = MatrixXd::Constant(1, 1, rank == 0 ? 1e10 : 1e-12);
+                const std::vector<double> weights{rank == 0 ? weight : 1.0 / weight};
+                all.update(x, weights);
+                if (rank == own_rank()) own.update(x, weights);
+            }
+            nsvd::all_reduce(own, MPI_COMM_WORLD, {.order = order});
+            CHECK(own.mean()(0) == Approx(all.mean()(0)).epsilon(1e-14));
+            CHECK(own.central_gram()(0, 0) == Approx(all.central_gram()(0, 0)).epsilon(1e-14));
+        }
+}
+
+TEST_CASE("pairs of which none has a weight are no pairs", "[mpi]") {
+    for (const auto order : {summation::any, summation::fixed}) {
+        CAPTURE(own_rank(), order == summation::fixed);
+        support::generator random(5);
+        const MatrixXd x = random.gaussian(3, 4);
+        calibration<double> own(3), all(3);
+        for (int rank = 1; rank < processes(); ++rank)
+            all.update(x);
+        if (own_rank() == 0)
+            own.update(x, x, Eigen::VectorXd::Zero(4));
+        else
+            own.update(x);
+        nsvd::all_reduce(own, MPI_COMM_WORLD, {.order = order});
+        CHECK(own.tokens() == all.tokens());
+        if (processes() > 1) CHECK_FALSE(own.has_cross());
+        CHECK((own.gram() - all.gram()).norm() <= rounding * all.gram().norm());
+    }
+}
+
 TEST_CASE("what differs between processes is an error on all of them", "[mpi]") {
     const bool odd = own_rank() == processes() - 1 && processes() > 1;
     const auto expect = [&](auto&& call, const char* text) {

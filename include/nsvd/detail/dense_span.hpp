@@ -61,7 +61,9 @@ public:
     /// The first number of column j.
     [[nodiscard]] Scalar* col(index j) const noexcept { return data_ + j * stride_; }
     [[nodiscard]] dense_span block(index i, index j, index rows, index cols) const {
-        return {data_ + i + j * stride_, rows, cols, stride_};
+        // One without entries may lie beyond the end, or be of a matrix without memory.
+        const bool empty = rows == 0 || cols == 0;
+        return {empty ? data_ : data_ + i + j * stride_, rows, cols, stride_};
     }
     [[nodiscard]] dense_span middleCols(index first, index count) const {
         return block(0, first, rows_, count);

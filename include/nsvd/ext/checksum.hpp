@@ -12,6 +12,7 @@
 /// @endcond
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,38 +72,42 @@ inline constexpr const char* seal_key = "xxh3";
 
 namespace detail {
 
-inline void add_metadata(checksum& sum, const string_map& metadata) {
+/// Of tensors in the order of their names (those without bytes have no other order) and of the metadata.
+template <class Tensor>
+[[nodiscard]] std::string seal_of(const std::map<std::string_view, const Tensor*>& tensors,
+                                  const string_map& metadata) {
+    checksum sum;
+    for (const auto& [name, t] : tensors)
+        sum.add(name, t->dtype, t->shape, t->bytes);
     for (const auto& [key, value] : metadata) {
         if (key == seal_key) continue;
         sum.add(key);
         sum.add(value);
     }
+    return sum.text();
 }
 
 }  // namespace detail
 
-/// `metadata` with a checksum of them and of the tensors, in this order: what `write` is to be given for
-/// `check_seal` to find any damage. Reads all bytes of the tensors.
+/// `metadata` with a checksum of them and of the tensors: what `write` is to be given for `check_seal` to
+/// find any damage. Reads all bytes of the tensors.
 [[nodiscard]] inline string_map sealed(std::span<const tensor> tensors, string_map metadata) {
-    checksum sum;
+    std::map<std::string_view, const tensor*> by_name;
     for (const tensor& t : tensors)
-        sum.add(t.name, t.dtype, t.shape, t.bytes);
-    detail::add_metadata(sum, metadata);
-    metadata[seal_key] = sum.text();
+        by_name.emplace(t.name, &t);
+    metadata[seal_key] = detail::seal_of(by_name, metadata);
     return metadata;
 }
 
 /// Throws nsvd::error "FILE: is damaged …: ADVICE" unless this is what was sealed. Reads the whole file.
 inline void check_seal(const file& f, const std::string& advice) {
-    checksum sum;
-    for (const std::string& name : f.tensors()) {
-        const view& t = f.at(name);
-        sum.add(name, t.dtype, t.shape, t.bytes);
-    }
-    detail::add_metadata(sum, f.metadata());
+    std::map<std::string_view, const view*> by_name;
+    for (const std::string& name : f.tensors())
+        by_name.emplace(name, &f.at(name));
+    const std::string found = detail::seal_of(by_name, f.metadata());
     const auto there = f.metadata().find(seal_key);
-    if (there == f.metadata().end() || there->second != sum.text())
-        throw error(f.path().string() + ": is damaged (its checksum is " + sum.text() + ", not " +
+    if (there == f.metadata().end() || there->second != found)
+        throw error(f.path().string() + ": is damaged (its checksum is " + found + ", not " +
                     (there == f.metadata().end() ? "there" : there->second) + "): " + advice);
 }
 

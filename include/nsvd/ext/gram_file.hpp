@@ -33,9 +33,9 @@ namespace nsvd::inline NSVD_ABI {
 /// program's own memory for it is at most `memory`; what the system keeps of the file in its cache is the
 /// system's to give up.
 ///
-/// The file appears under its name with `commit`, complete; before that, or where anything throws that is no
-/// misuse, nothing of that name is touched. To go on with one, make another and `merge` the first. Not
-/// thread-safe.
+/// The file appears under its name with `commit`, complete; before that nothing of that name is touched. To
+/// go on with one, make another and `merge` the first. Where reading or writing fails half-way the sums are
+/// lost, and whatever is called afterwards says so. Not thread-safe.
 class gram_file {
 public:
     /// Empty statistics of `features` = n channels. Throws nsvd::error unless n ≥ 1, where `memory` bytes
@@ -44,7 +44,8 @@ public:
     gram_file(std::filesystem::path path, index features, std::size_t memory = std::size_t{1} << 30);
 
     /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops, some of them in later calls. Throws
-    /// nsvd::error as `calibration::update` does, with the statistics as they were.
+    /// nsvd::error as `calibration::update` does, with the statistics as they were, and where the file can't
+    /// be read or written.
     template <matrix X>
     void update(const X& x) {
         add(x, [](index) { return 1.0; });
@@ -77,7 +78,7 @@ private:
     }
     template <matrix X, class Weight>
     void add(const X& x, const Weight& weight);
-    void require_open() const;
+    void require_usable() const;
     void transfer(index first, detail::dense_out<double> panel, bool write);
     template <class Add>
     void for_each_panel(const Add& add);
@@ -94,6 +95,7 @@ private:
     std::int64_t tokens_ = 0;
     double weight_ = 0.0;
     bool committed_ = false;
+    bool broken_ = false;  ///< something was added to a part of the sums alone
 };
 
 inline gram_file::gram_file(std::filesystem::path path, index features, std::size_t memory)
@@ -101,11 +103,12 @@ inline gram_file::gram_file(std::filesystem::path path, index features, std::siz
     using safetensors::dtype;
     if (features < 1)
         throw error("gram_file: features = " + std::to_string(features) + " must be at least 1");
+    if (static_cast<std::size_t>(features) > memory / (2 * sizeof(double)))
+        throw error("gram_file: memory = " + std::to_string(memory) + " bytes: two vectors of " +
+                    std::to_string(features) + " features need " +
+                    detail::text(16.0 * static_cast<double>(features)));
     const std::size_t column = sizeof(double) * static_cast<std::size_t>(features);
     const auto columns = static_cast<index>(memory / column);
-    if (columns < 2)
-        throw error("gram_file: memory = " + std::to_string(memory) + " bytes: two vectors of " +
-                    std::to_string(features) + " features need " + std::to_string(2 * column));
     // In the order of their checksum.
     entries_ = {{"gram", dtype::F64, {features, features}},
                 {"sum", dtype::F64, {features}},
@@ -124,8 +127,11 @@ inline gram_file::gram_file(std::filesystem::path path, index features, std::siz
     gathered_.resize(features, columns - width());
 }
 
-inline void gram_file::require_open() const {
+inline void gram_file::require_usable() const {
     if (committed_) throw error("gram_file: " + path_.string() + " is committed");
+    if (broken_)
+        throw error("gram_file: " + path_.string() +
+                    ": an error before this left it incomplete: begin again");
 }
 
 /// The columns of the matrix from `first`, below and on the diagonal.
@@ -154,6 +160,7 @@ void gram_file::for_each_panel(const Add& add) {
 
 inline void gram_file::add_gathered() {
     if (count_ == 0) return;
+    broken_ = true;
     const detail::dense_span<const double> x = detail::dense_span<const double>(gathered_).leftCols(count_);
     for_each_panel([&](detail::dense_out<double> panel, index first) {
         const index width = panel.cols();
@@ -164,6 +171,7 @@ inline void gram_file::add_gathered() {
                                       detail::op::transpose, detail::into::add);
     });
     count_ = 0;
+    broken_ = false;
 }
 
 template <matrix X, class Weights>
@@ -174,7 +182,7 @@ void gram_file::update(const X& x, const Weights& weights) {
 
 template <matrix X, class Weight>
 void gram_file::add(const X& x, const Weight& weight) {
-    require_open();
+    require_usable();
     detail::with_expression(x, [&](const auto& b) {
         detail::require_inputs(b, features(), weight, "gram_file.update", "x");
         Eigen::VectorXd token(features());
@@ -199,7 +207,7 @@ void gram_file::add(const X& x, const Weight& weight) {
 }
 
 inline void gram_file::merge(const safetensors::file& other, const std::string& prefix) {
-    require_open();
+    require_usable();
     const std::string where = "gram_file.merge: " + other.path().string();
     check_calibration(other, prefix);
     for (const char* name : {"central_gram", "cross", "central_cross", "sum_original"})
@@ -235,6 +243,7 @@ inline void gram_file::merge(const safetensors::file& other, const std::string& 
         for (index first = 0; first < n; first += width())
             detail::require_finite_entries<double>(columns(first, std::min(width(), n - first)),
                                                    (where + ": gram").c_str());
+        broken_ = true;
         for_each_panel([&](detail::dense_out<double> panel, index first) {
             detail::add_multiple<double>(panel, 1.0, columns(first, panel.cols()));
         });
@@ -245,11 +254,13 @@ inline void gram_file::merge(const safetensors::file& other, const std::string& 
         max_abs_(i) = std::max(max_abs_(i), max_abs(i, 0));
     tokens_ += tokens;
     weight_ += weight;
+    broken_ = false;
 }
 
 inline void gram_file::commit() {
-    require_open();
+    require_usable();
     add_gathered();
+    broken_ = true;  // until there is no more to fail
     const index n = features();
     // Above the diagonal, as many columns at a time as there is memory for: a read for each row of them.
     const index columns = std::min(n, width() + gathered_.cols());
@@ -293,6 +304,7 @@ inline void gram_file::commit() {
     file_.write_at(end, std::as_bytes(std::span(&value, 1)));
     file_.commit();
     committed_ = true;
+    broken_ = false;
 }
 
 }  // namespace nsvd::inline NSVD_ABI

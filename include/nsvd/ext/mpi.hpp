@@ -107,7 +107,6 @@ private:
 struct calibration_agreement {
     bool pairs = false;      ///< whether any has pairs
     bool tokens = false;     ///< whether any has tokens
-    int first = 0;           ///< the lowest process with tokens
     std::size_t buffer = 1;  ///< numbers in a message
 };
 
@@ -127,10 +126,9 @@ struct calibration_agreement {
         all_owners = all_owners * 1000003U + static_cast<std::uint64_t>(owner) + 1;
     }
     const auto digest = static_cast<std::int64_t>(all_owners >> 1U);
-    std::array<std::int64_t, 15> most{
-        n,         -n,         about,       -about, order,
-        -order,    how.buffer, -how.buffer, pairs,  any && !pairs,
-        bad_owner, digest,     -digest,     any,    any ? -comm.rank() : -comm.size()};
+    std::array<std::int64_t, 14> most{n,         -n,         about,       -about, order,
+                                      -order,    how.buffer, -how.buffer, pairs,  any && !pairs,
+                                      bad_owner, digest,     -digest,     any};
     comm.largest(most);
     const auto differ = [&](std::size_t i) { return most[i] != -most[i + 1]; };
     const auto range = [&](std::size_t i) {
@@ -149,7 +147,6 @@ struct calibration_agreement {
     constexpr auto widest = static_cast<std::int64_t>(std::numeric_limits<mpi_count>::max());
     return {.pairs = most[8] > 0,
             .tokens = most[13] > 0,
-            .first = static_cast<int>(-most[14]),
             .buffer = static_cast<std::size_t>(std::min(how.buffer, widest))};
 }
 
@@ -210,18 +207,21 @@ void exchange_state(calibration_state& state, std::size_t limit, const Exchange&
 }
 
 /// Brings central moments to the mean of all processes, so that they can be added (Chan, Golub and LeVeque).
-/// Distances are from the mean of one process: constant channels stay so.
-inline void move_to_common_mean(const mpi_communicator& comm, calibration_state& state, int first) {
+/// Distances are from the mean of the heaviest process: that moves least, and constant channels stay so.
+inline void move_to_common_mean(const mpi_communicator& comm, calibration_state& state) {
     const index n = state.sum.size();
     const double weight = state.weight;
-    std::array<double, 1> all{weight};
+    std::array<double, 1> all{weight}, most{weight};
     comm.all_reduce(all, MPI_SUM);
+    comm.all_reduce(most, MPI_MAX);
+    std::array<std::int64_t, 1> heaviest{weight == most[0] ? comm.rank() : -1};
+    comm.largest(heaviest);
     const auto shift = [&](Eigen::VectorXd& sum) {
         Eigen::VectorXd own = sum;
         for (double& x : own)
             x = weight > 0.0 ? x / weight : 0.0;
         Eigen::VectorXd mean = own;
-        comm.broadcast({mean.data(), static_cast<std::size_t>(n)}, first);
+        comm.broadcast({mean.data(), static_cast<std::size_t>(n)}, static_cast<int>(heaviest[0]));
         Eigen::VectorXd distance(n), common(n);
         for (index i = 0; i < n; ++i) {
             // Means are rounded quotients: what that makes of a constant channel is dropped.
@@ -263,6 +263,10 @@ void add_up(calibration<Scalar>& calib, std::span<const int> owners, const trans
         state.cross = zeros<double>(n, n);
         state.sum_original = zeros<double>(n, 1);
     }
+    if (!agreed.pairs) {  // pairs without a token
+        state.cross.resize(0, 0);
+        state.sum_original.resize(0);
+    }
     comm.all_reduce({state.max_abs.data(), static_cast<std::size_t>(n)}, MPI_MAX);
 
     const int root = owners.empty() ? 0 : owners.front();
@@ -278,7 +282,7 @@ void add_up(calibration<Scalar>& calib, std::span<const int> owners, const trans
         }
     };
     if (how.order == summation::any) {
-        if (about == moments::central) move_to_common_mean(comm, state, agreed.first);
+        if (about == moments::central) move_to_common_mean(comm, state);
         exchange_state(state, agreed.buffer, [&](std::span<double> message) {
             if (owners.empty()) return comm.all_reduce(message, MPI_SUM);
             comm.reduce(message, root);

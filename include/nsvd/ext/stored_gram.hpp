@@ -51,15 +51,14 @@ public:
             values_ = reinterpret_cast<const double*>(view.data);
             size_ = view.rows;
         });
-        double trace = 0.0;
         for (index i = 0; i < size_; ++i) {
             const double entry = values_[i * (size_ + 1)];
             if (!(entry >= 0.0 && std::isfinite(entry)))
                 fail(gram + "(" + std::to_string(i) + ", " + std::to_string(i) +
                      ") = " + detail::text(entry));
-            trace += entry;
         }
-        shift_ = blend > 0.0 ? blend * trace / static_cast<double>(size_) : 0.0;
+        shift_ = detail::blend_shift(blend, detail::dense_span<const double>(values_, size_, size_, size_),
+                                     "stored_gram");
         const auto rank = std::min<std::int64_t>(tokens - (central ? 1 : 0), size_);
         rank_limit_ = shift_ > 0.0 ? size_ : static_cast<index>(rank);
         name_ = std::string(central ? "central gram" : "gram") +

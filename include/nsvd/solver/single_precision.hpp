@@ -630,8 +630,9 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     p.reset();
     tell(watch_, 0.95);
     if (!as_found || !orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
-    result.gap = std::max(result.gap, measured_gap(result, given + *wanted));
-    if (!(result.gap <= allowed_)) return std::nullopt;
+    const double measured = measured_gap(result, given + *wanted);
+    if (!(measured <= allowed_)) return std::nullopt;
+    result.gap = std::max(result.gap, measured);
     return result;
 }
 
