@@ -342,6 +342,23 @@ TEST_CASE("allocation: spectra whose sums leave the range of double", "[allocati
     }
 }
 
+TEST_CASE("allocation: groups of layers at the end of the range", "[allocation]") {
+    const auto ranks_at = [](double scale) {
+        model m;
+        for (const double decay : {1.0, 0.9, 0.5}) {
+            std::vector<double> values(8);
+            for (std::size_t i = 0; i < values.size(); ++i)
+                values[i] = scale * std::pow(decay, static_cast<double>(i));
+            m.add(8, 80, std::move(values), storage::plain);
+        }
+        m.link();
+        return allocate(m.layers, {1200}, allocation_rule::loss_group).ranks;
+    };
+    const auto expected = ranks_at(1.0);
+    for (const double scale : {1e-300, 1e290, 1e308})
+        CHECK(ranks_at(scale) == expected);
+}
+
 TEST_CASE("allocation: multiples beyond the full rank", "[allocation]") {
     model m;
     m.add(20, 30, std::vector<double>(20, 1.0), storage::plain);

@@ -169,10 +169,23 @@ TEST_CASE("bias: factors at the ends of the range", "[bias]") {
         turned.right.row(0) /= scale;
         turned.left.col(1) /= scale;
         turned.right.row(1) *= scale;
+        // Directions that lack a vector are none, whatever the scale of the other.
+        turned.left.conservativeResize(Eigen::NoChange, 4);
+        turned.right.conservativeResize(4, Eigen::NoChange);
+        turned.left.col(2).setConstant(1e200);
+        turned.right.row(2).setZero();
+        turned.left.col(3).setZero();
+        turned.right.row(3).setConstant(1e200);
         for (const double tokens : {1e-30, 1.0, 1e20})
             CHECK(
                 nsvd::bias_correction(w, turned, calibrated(tokens * x)).isApprox(tokens * expected, 1e-12));
     }
+    // The largest direction does not meet the mean, (0, 1).
+    const MatrixXd around = (MatrixXd(2, 2) << 1.0, -1.0, 1.0, 1.0).finished();
+    const nsvd::low_rank<double> graded{Eigen::Vector2d(1e200, 1e-150).asDiagonal().toDenseMatrix(),
+                                        Eigen::Vector2d(1e100, 1e-5).asDiagonal().toDenseMatrix()};
+    CHECK(nsvd::bias_correction(MatrixXd::Zero(2, 2), graded, calibrated(around))
+              .isApprox(Eigen::Vector2d(0.0, -1e-155), 1e-12));
 }
 
 TEST_CASE("bias: misuse", "[bias]") {

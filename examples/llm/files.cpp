@@ -16,7 +16,11 @@
 namespace llm {
 
 std::filesystem::path resolved(const std::filesystem::path& path) {
-    const auto result = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+    auto target = std::filesystem::absolute(path);
+    constexpr int most_links = 40;  // as the system has it; more are a loop, which weakly_canonical refuses
+    for (int i = 0; i < most_links && std::filesystem::is_symlink(target); ++i)
+        target = target.parent_path() / std::filesystem::read_symlink(target);
+    const auto result = std::filesystem::weakly_canonical(target);
     return result.has_filename() ? result : result.parent_path();
 }
 

@@ -13,8 +13,8 @@ namespace llm {
 /// The bytes of a file; throws nsvd::error naming it.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 
-/// The path that `path` names: absolute, links followed, without the slash at the end that would leave an
-/// empty file name.
+/// The path that `path` names: absolute, links followed (those to nothing, too), without the slash at the end
+/// that would leave an empty file name.
 [[nodiscard]] std::filesystem::path resolved(const std::filesystem::path& path);
 
 /// A JSON file that holds an object; throws nsvd::error naming the file.

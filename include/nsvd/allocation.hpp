@@ -93,13 +93,21 @@ struct allocation {
 
 namespace detail {
 
-/// What values are divided by before they are added up: the sum may exceed the range of double. 1 for a zero
-/// spectrum.
-[[nodiscard]] inline double largest_value(const spectrum& values) {
+/// What values are divided by before they are added up, since their sum may exceed the range of double: an
+/// even power of two, that rounds neither them nor square roots.
+[[nodiscard]] inline double unit_of(const spectrum& values) {
     double largest = values.rest;
     for (const double value : values)
         largest = std::max(largest, value);
-    return largest > 0.0 ? largest : 1.0;
+    return std::ldexp(1.0, (binary_exponent(largest) - 1) / 2 * 2);
+}
+
+/// `Σ_{i>k} σ_i² / unit`, from the smallest up.
+[[nodiscard]] inline double rest_in(double unit, const spectrum& values, std::size_t k) {
+    double sum = values.rest / unit;
+    for (std::size_t i = values.size(); i > k; --i)
+        sum += values[i - 1] / unit;
+    return sum;
 }
 
 /// The ranks a layer may get, by ascending cost, and what it loses with them.
@@ -120,7 +128,7 @@ struct allocation_curve {
         const index full = l.shape.full_rank();
         const index top = std::min(full, l.ceiling.value_or(full));
         // Σ_{i>k} σ² relative to the whole, from the smallest up.
-        const double unit = largest_value(l.spectrum);
+        const double unit = unit_of(l.spectrum);
         std::vector<double> rest(static_cast<std::size_t>(full) + 1, l.spectrum.rest / unit);
         for (std::size_t k = rest.size() - 1; k-- > 0;)
             rest[k] = rest[k + 1] + (k < l.spectrum.size() ? l.spectrum[k] / unit : 0.0);
@@ -263,10 +271,8 @@ inline std::vector<std::size_t> along_hulls(const std::vector<allocation_curve>&
 
 /// exp of the entropy of σ²/Σσ², what is not shown of a spectrum taken for one value; 1 for a zero one.
 [[nodiscard]] inline double effective_rank(const spectrum& values) {
-    const double unit = largest_value(values);
-    double total = values.rest / unit;
-    for (const double value : values)
-        total += value / unit;
+    const double unit = unit_of(values);
+    const double total = rest_in(unit, values, 0);
     if (!(total > 0.0)) return 1.0;
     double entropy = 0.0;
     const auto add = [&](double value) {
@@ -426,8 +432,11 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
             chosen = uniform();
             std::vector<double> losses(layers.size());
             for (std::size_t l = 0; l < layers.size(); ++l)
-                if (const auto k = curves[l].points[chosen[l]].rank)
-                    losses[l] = std::sqrt(layers[l].spectrum.rest_after(static_cast<std::size_t>(*k)));
+                if (const auto k = curves[l].points[chosen[l]].rank) {
+                    const double unit = detail::unit_of(layers[l].spectrum);
+                    losses[l] = std::sqrt(unit) * std::sqrt(detail::rest_in(unit, layers[l].spectrum,
+                                                                            static_cast<std::size_t>(*k)));
+                }
             const std::vector<double> removed = detail::removed_by_group(layers, losses);
             chosen = detail::by_common_factor(
                 curves, budget.amount, watch,

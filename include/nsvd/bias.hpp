@@ -3,14 +3,18 @@
 #pragma once
 
 #include "calibration.hpp"
-#include "detail/graded_factors.hpp"
 #include "low_rank.hpp"
 #include "matrix.hpp"
 #include "metric.hpp"
 
 #include <Eigen/Core>
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace nsvd::inline NSVD_ABI {
 
@@ -31,13 +35,37 @@ template <class Approximation>
                         " but right is " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
         require_finite(d.left, "bias_correction: left");
         require_finite(d.right, "bias_correction: right");
-        const graded_factors factors(converted<double, scalar>(d.left),
-                                     converted<double, scalar>(transposed_span(d.right)));
+        // A direction at a time, over powers of two: its vectors may have any scales that make up for
+        // another.
         dense_matrix<double> scaled = x;
-        const int exponent = normalize(scaled);
-        Eigen::VectorXd y = multiply(factors.graded_left(factors.exponent()), op::none,
-                                     multiply(factors.right(), op::transpose, scaled, op::none), op::none);
-        scale_by_power(y, factors.exponent() + exponent);
+        const int exponent_of_x = normalize(scaled);
+        const index k = d.left.cols();
+        std::vector<double> parts(static_cast<std::size_t>(k));
+        std::vector<int> exponents(parts.size());
+        std::optional<int> largest;
+        const auto column = [&](index i) {
+            return converted<double, scalar>(dense_ref<scalar>(d.left).middleCols(i, 1));
+        };
+        for (index i = 0; i < k; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            dense_matrix<double> row = converted<double, scalar>(transposed_span(d.right).middleCols(i, 1));
+            dense_matrix<double> u = column(i);
+            exponents[at] = normalize(row) + normalize(u);
+            parts[at] = inner_product<double>(row, scaled);
+            if (u.isZero(0.0)) parts[at] = 0.0;
+            if (parts[at] == 0.0) continue;
+            const int size = exponents[at] + binary_exponent(parts[at]);
+            largest = std::max(largest.value_or(size), size);
+        }
+        Eigen::VectorXd y = Eigen::VectorXd::Zero(d.left.rows());
+        if (!largest) return y;
+        for (index i = 0; i < k; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            dense_matrix<double> u = column(i);
+            normalize(u);
+            add_multiple<double>(y, std::ldexp(parts[at], exponents[at] - *largest), u);
+        }
+        scale_by_power(y, *largest + exponent_of_x);
         return y;
     } else {
         return (d * x).template cast<double>();

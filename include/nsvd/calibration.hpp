@@ -61,6 +61,9 @@ concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
 /// What the entries of inputs are below.
 inline constexpr double entry_limit = 0x1p450;
 
+/// Counts beyond this are of no text, and would overflow where they are added.
+inline constexpr std::int64_t most_tokens = std::int64_t{1} << 53;
+
 /// The weights as a function of the token. Throws on behalf of `where` unless there is a good one for each.
 template <weight_range Weights>
 [[nodiscard]] auto checked_weights(const Weights& weights, index tokens, const char* where) {
@@ -644,8 +647,7 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
     detail::require_finite_entries<double>(state_.sum_original,
                                            "calibration: stored statistics: sum_original");
     if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
-    // Counts beyond 2^53 are of no text, and would overflow where they are added.
-    if (state_.tokens < 0 || state_.tokens > (std::int64_t{1} << 53) || state_.weight < 0.0 ||
+    if (state_.tokens < 0 || state_.tokens > detail::most_tokens || state_.weight < 0.0 ||
         (state_.tokens == 0) != (state_.weight == 0.0))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     mean_ = average(state_.sum);

@@ -70,7 +70,7 @@ public:
     /// the metric `M`, k − k₁ of what they leave in the metric `I`. With b = r − k₁, about `3b³ + 2b²(k −
     /// k₁)` flops for the eigenproblem and 2(m + n)b(k − k₁) to multiply out; `nb² + 9b³` more where what is
     /// asked for of the residual falls below 1e-8 of its largest σ². Throws `nsvd::error` unless 1 ≤ k ≤
-    /// min(m, n) and share is in [0, 1].
+    /// min(m, n) and share is in [0, 1], and where the factors exceed the range of their scalar.
     [[nodiscard]] low_rank<Scalar> take(index k, double share) const;
 
     /// `Qᵀ W M Wᵀ Q` (`r×r`) for another metric `M`, up to a factor: what `relative_loss` looks at. For the
@@ -80,7 +80,8 @@ public:
 
     /// `tr((W − W′) M (W − W′)ᵀ) / tr(W M Wᵀ)` for the `W′` of `take(k)`, given `seen_in(M)`, without forming
     /// it; r flops. It is the square of `weighted_error`; 0 where both vanish. Infinite where no eigensolver
-    /// converged, for nobody to choose. Throws `nsvd::error` as `take` does, and if `seen` is not `r×r`.
+    /// converged or the trace of `seen` is not finite, for nobody to choose. Throws `nsvd::error` as `take`
+    /// does, and if `seen` is not `r×r`.
     [[nodiscard]] double relative_loss(const Eigen::MatrixXd& seen, index k) const;
 
     /// The same for the `W′` of `take(k, share)`, at the cost of its eigenproblem.

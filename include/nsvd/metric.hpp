@@ -231,8 +231,8 @@ template <real_scalar Scalar>
 /// The metric of the Gram matrix, `C + blend·(tr C / n)·I`: with `blend` = μ > 0 the minimiser is that of
 /// `‖(W − W′)X‖² + μ (tr C / n) ‖W − W′‖²` (COALA, 2507.07580). `kind` is `cholesky` (ASVD-I) or `eigen`
 /// (ASVD-II): the same metric, factored differently where a factor is needed. Copies C. Throws `nsvd::error`
-/// if the calibration has no tokens or μ is not finite and ≥ 0. C is that of raw moments, also for a
-/// calibration of central ones.
+/// if the calibration has no tokens, μ is not finite and ≥ 0, or μ·tr C / n is not finite. C is that of raw
+/// moments, also for a calibration of central ones.
 template <real_scalar Scalar>
 [[nodiscard]] metric gram_metric(const calibration<Scalar>& calib, whitening kind = whitening::cholesky,
                                  double blend = 0.0) {

@@ -36,14 +36,13 @@ template <matrix W, class Scalar>
                     " and " + shape_text(index{d.right.rows()}, index{d.right.cols()}));
     require_finite_entries<Scalar>(d.left, (std::string(where) + ": left").c_str());
     require_finite(d.right, (std::string(where) + ": right").c_str());
-    const graded_factors factors(converted<double, Scalar>(d.left),
-                                 converted<double, Scalar>(transposed_span(d.right)));
+    graded_factors factors(converted<double, Scalar>(d.left),
+                           converted<double, Scalar>(transposed_span(d.right)));
     difference result{std::move(scaled.values), {}, std::max(0, factors.exponent() - scaled.exponent)};
     result.residual = result.original;
     scale_by_power(result.residual, -result.exponent);
-    multiply_into<double>(result.residual, factors.left(), op::none,
-                          factors.graded_right(scaled.exponent + result.exponent), op::transpose,
-                          into::subtract);
+    const Eigen::MatrixXd right = std::move(factors).graded_right(scaled.exponent + result.exponent);
+    multiply_into<double>(result.residual, factors.left(), op::none, right, op::transpose, into::subtract);
     result.exponent += normalize(result.residual);
     return result;
 }

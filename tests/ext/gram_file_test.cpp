@@ -10,8 +10,10 @@
 
 #include <Eigen/Core>
 
+#include <cmath>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -113,24 +115,37 @@ TEST_CASE("gram_file: after an error of the file there is nothing to go on with"
         expect_error([&] { gram.update(x); }, {"gram.safetensors", "begin again"});
         expect_error([&] { gram.commit(); }, {"gram.safetensors", "begin again"});
     };
-    SECTION("writing fails in the middle of the matrix") {
-        nsvd::gram_file gram(path, 300, 300 * 12 * sizeof(double));
-        struct limited {  // this process may write no further than half of it
-            limited() {
-                ::getrlimit(RLIMIT_FSIZE, &before);
-                std::signal(SIGXFSZ, SIG_IGN);
-                const rlimit half{300 * 150 * sizeof(double), before.rlim_max};
-                ::setrlimit(RLIMIT_FSIZE, &half);
-            }
-            ~limited() {
-                ::setrlimit(RLIMIT_FSIZE, &before);
-                std::signal(SIGXFSZ, SIG_DFL);
-            }
-            rlimit before{};
-        };
+    struct limited {  // this process may write no further than half of the matrix
+        limited() {
+            ::getrlimit(RLIMIT_FSIZE, &before);
+            std::signal(SIGXFSZ, SIG_IGN);
+            const rlimit half{300 * 150 * sizeof(double), before.rlim_max};
+            ::setrlimit(RLIMIT_FSIZE, &half);
+        }
+        ~limited() {
+            ::setrlimit(RLIMIT_FSIZE, &before);
+            std::signal(SIGXFSZ, SIG_DFL);
+        }
+        rlimit before{};
+    };
+    constexpr std::size_t little = 300 * 12 * sizeof(double);
+    SECTION("writing fails in the middle of an update") {
+        nsvd::gram_file gram(path, 300, little);
         {
             const limited now;
             expect_error([&] { gram.update(x); }, {"gram.safetensors"});
+        }
+        refused(gram);
+    }
+    SECTION("writing fails in the middle of a merge") {
+        nsvd::calibration<double> other(300);
+        other.update(x);
+        nsvd::save_calibration(f / "other.safetensors", other);
+        nsvd::gram_file gram(path, 300, little);
+        {
+            const limited now;
+            expect_error([&] { gram.merge(nsvd::safetensors::file(f / "other.safetensors")); },
+                         {"gram.safetensors"});
         }
         refused(gram);
     }
@@ -146,6 +161,32 @@ TEST_CASE("gram_file: after an error of the file there is nothing to go on with"
         expect_error([&] { gram.merge(nsvd::safetensors::file(f / "other.safetensors")); }, {"begin again"});
     }
     CHECK_FALSE(std::filesystem::is_regular_file(path));
+}
+
+TEST_CASE("gram_file: sums that leave their range", "[gram_file]") {
+    const scratch_folder f;
+    const auto write = [&](double square, std::int64_t tokens) {
+        nsvd::calibration_state state;
+        state.gram = square * Eigen::MatrixXd::Identity(2, 2);
+        state.sum = state.sum_abs = Eigen::VectorXd::Zero(2);
+        state.max_abs = Eigen::VectorXd::Constant(2, std::sqrt(square));
+        state.tokens = tokens;
+        state.weight = static_cast<double>(tokens);
+        nsvd::save_calibration(f / "part.safetensors", nsvd::calibration<double>(state));
+        return nsvd::safetensors::file(f / "part.safetensors");
+    };
+    nsvd::gram_file counts(f / "counts.safetensors", 2);
+    const auto most = write(1.0, std::int64_t{1} << 53);
+    counts.merge(most);
+    expect_error([&] { counts.merge(most); }, {"part.safetensors", "too many"});
+    counts.commit();
+    CHECK(nsvd::load_calibration<double>(f / "counts.safetensors").tokens() == std::int64_t{1} << 53);
+    nsvd::gram_file squares(f / "squares.safetensors", 2);
+    const auto large = write(0.7 * std::numeric_limits<double>::max(), 1);
+    squares.merge(large);
+    squares.merge(large);
+    expect_error([&] { squares.commit(); }, {"gram(0, 0)", "not finite"});
+    expect_error([&] { squares.commit(); }, {"squares.safetensors", "begin again"});
 }
 
 TEST_CASE("gram_file: misuse", "[gram_file]") {

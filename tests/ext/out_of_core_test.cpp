@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/expect_error.hpp"
 #include "support/random.hpp"
+#include "support/sanitizers.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <nsvd/ext/gram_file.hpp>
@@ -285,7 +286,7 @@ TEST_CASE("out of core: a full disk", "[out_of_core]") {
     CHECK(std::filesystem::is_empty(f.path()));
 }
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__linux__) && !defined(NSVD_TEST_SANITIZED)
 
 namespace {
 

@@ -17,7 +17,6 @@
 #include <memory>
 #include <new>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace {

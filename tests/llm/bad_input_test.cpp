@@ -2,6 +2,7 @@
 // Damaged models, texts and places to write to, one at a time: each an error of one line that names the file,
 // and nothing that was there is changed.
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 #include "workplace.hpp"
 
 #include <nsvd/ext/safetensors.hpp>
@@ -238,7 +239,7 @@ TEST_CASE("bad input: config.json", "[llm][bad-input]") {
     model.check_config("{}", "key 'model_type' is missing");
     model.check_config(R"({"a":)" + std::string(200000, '[') + std::string(200000, ']') + "}", "levels");
     // Enough memory for none of the huge ones: the limit is 2 GB.
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(NSVD_TEST_SANITIZED)
     const std::string limit;  // the sanitizer reserves much more
 #else
     const std::string limit = "ulimit -v 2000000 &&";

@@ -37,7 +37,11 @@ public:
     /// Columns `2^(e_i − reference) l_i`, for a reference that no e_i exceeds.
     [[nodiscard]] Eigen::MatrixXd graded_left(int reference) const { return graded(left_, reference); }
     /// Columns `2^(e_i − reference) r_i`.
-    [[nodiscard]] Eigen::MatrixXd graded_right(int reference) const { return graded(right_, reference); }
+    [[nodiscard]] Eigen::MatrixXd graded_right(int reference) const& { return graded(right_, reference); }
+    /// The same without a copy.
+    [[nodiscard]] Eigen::MatrixXd graded_right(int reference) && {
+        return graded(std::move(right_), reference);
+    }
 
 private:
     /// Of a direction without either vector: less than the exponent of any product.

@@ -35,7 +35,8 @@ namespace nsvd::inline NSVD_ABI {
 ///
 /// The file appears under its name with `commit`, complete; before that nothing of that name is touched. To
 /// go on with one, make another and `merge` the first. Where reading or writing fails half-way the sums are
-/// lost, and whatever is called afterwards says so. Not thread-safe.
+/// lost, and whatever is called afterwards says so (a `commit` that failed last, in flushing the folder, has
+/// left the complete file). Not thread-safe.
 class gram_file {
 public:
     /// Empty statistics of `features` = n channels. Throws nsvd::error unless n ≥ 1, where `memory` bytes
@@ -56,8 +57,8 @@ public:
     void update(const X& x, const Weights& weights);
 
     /// Adds the statistics of a calibration in a file; reads its matrix three times. Throws nsvd::error, with
-    /// nothing added, if it has another n, central moments or pairs, numbers that are not finite, or not the
-    /// checksum that it says.
+    /// nothing added, if it has another n, central moments or pairs, numbers that are not finite, more than
+    /// 2^53 tokens together with those seen, or not the checksum that it says.
     void merge(const safetensors::file& other, const std::string& prefix = {});
 
     /// n, the channels of an input.
@@ -68,7 +69,8 @@ public:
     [[nodiscard]] double weight() const noexcept { return weight_; }
 
     /// Completes the file, its checksum included, and gives it its name; nothing can be added afterwards. One
-    /// more time of reading half the matrix and writing all of it.
+    /// more time of reading half the matrix and writing all of it. Throws nsvd::error where that fails, and
+    /// where a sum has left the range of double.
     void commit();
 
 private:
@@ -129,9 +131,7 @@ inline gram_file::gram_file(std::filesystem::path path, index features, std::siz
 
 inline void gram_file::require_usable() const {
     if (committed_) throw error("gram_file: " + path_.string() + " is committed");
-    if (broken_)
-        throw error("gram_file: " + path_.string() +
-                    ": an error before this left it incomplete: begin again");
+    if (broken_) throw error("gram_file: " + path_.string() + ": an error before this ended it: begin again");
 }
 
 /// The columns of the matrix from `first`, below and on the diagonal.
@@ -234,6 +234,9 @@ inline void gram_file::merge(const safetensors::file& other, const std::string& 
     std::memcpy(&tokens, tensor("tokens", {1}, safetensors::dtype::I64).bytes.data(), sizeof tokens);
     if (weight < 0.0 || tokens < 0 || (tokens == 0) != (weight == 0.0))
         throw error(where + ": tokens = " + std::to_string(tokens) + " with weight " + detail::text(weight));
+    if (tokens > detail::most_tokens - tokens_)
+        throw error(where + ": tokens = " + std::to_string(tokens) + " beside " + std::to_string(tokens_) +
+                    " are too many");
     safetensors::visit_matrix(tensor("gram", {n, n}), [&](const auto& gram) {
         // Symmetric: its rows are columns.
         const auto columns = [&](index first, index count) {
@@ -283,6 +286,7 @@ inline void gram_file::commit() {
             for (index j = 0; j < width; ++j)
                 panel(i, j) = row[static_cast<std::size_t>(j)];
         }
+        detail::require_finite_entries<double>(panel, "gram_file: gram");  // sums may leave the range
         const auto bytes = std::as_bytes(std::span(panel.data(), static_cast<std::size_t>(panel.size())));
         file_.write_at(place(0, first), bytes);
         sum.go_on(bytes);

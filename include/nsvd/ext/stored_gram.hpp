@@ -25,7 +25,7 @@ class stored_gram {
 public:
     /// `prefix` precedes the names of the tensors. Throws nsvd::error for a file that can't be read, without
     /// such tensors, with another checksum or without tokens, a diagonal that is negative or not finite,
-    /// `whitening::diagonal`, and a blend that is not finite and ≥ 0.
+    /// `whitening::diagonal`, and a blend that is not finite and ≥ 0, or makes a shift that is not finite.
     explicit stored_gram(const std::filesystem::path& path, whitening kind = whitening::cholesky,
                          double blend = 0.0, const std::string& prefix = {})
         : file_(std::make_shared<const safetensors::file>(path)), kind_(kind) {
@@ -58,7 +58,7 @@ public:
                      ") = " + detail::text(entry));
         }
         shift_ = detail::blend_shift(blend, detail::dense_span<const double>(values_, size_, size_, size_),
-                                     "stored_gram");
+                                     "stored_gram: " + path.string());
         const auto rank = std::min<std::int64_t>(tokens - (central ? 1 : 0), size_);
         rank_limit_ = shift_ > 0.0 ? size_ : static_cast<index>(rank);
         name_ = std::string(central ? "central gram" : "gram") +
