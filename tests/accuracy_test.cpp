@@ -275,7 +275,8 @@ TEST_CASE("accuracy: directions far below those before are orthogonal to them", 
     CAPTURE(d.info.stages[0].solver, d.info.stages[1].solver);
     const MatrixXd q1 = d.left.leftCols(first).cast<double>();
     const MatrixXd q2 = d.left.rightCols(first).cast<double>();
-    CHECK((q1.transpose() * q2).cwiseAbs().maxCoeff() <= 2 * single);
+    // 0.4 eps (1.5 with Eigen alone); what is not projected off Q1 again has 7 and more.
+    CHECK((q1.transpose() * q2).norm() <= 4 * single);
 }
 
 TEST_CASE("accuracy: W and metrics of any scale", "[accuracy]") {

@@ -53,6 +53,7 @@ MatrixXf tokens_of(const scenario& s, int rank, int kind) {
     support::generator random(100 * static_cast<std::uint64_t>(rank) + static_cast<std::uint64_t>(kind));
     const Index count = rank == processes() - 1 ? s.tokens_of_last : 7 + 3 * rank;
     MatrixXf x = random.gaussian(s.n, count).cast<float>();
+    if (count == 0) return x;
     x.array() += 3.0F;
     x.row(0).setConstant(0.1F);
     if (s.n > 1) x.row(1) *= 1000.0F;
