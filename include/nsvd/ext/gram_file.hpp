@@ -300,15 +300,17 @@ inline void gram_file::commit() {
         file_.write_at(end, bytes);
         end += bytes.size();
     };
-    for (const Eigen::VectorXd* vector : {&sum_, &sum_abs_, &max_abs_})
+    if (!std::isfinite(weight_)) throw error("gram_file: weight = " + detail::text(weight_));
+    for (const Eigen::VectorXd* vector : {&sum_, &sum_abs_, &max_abs_}) {
+        detail::require_finite_entries<double>(*vector, "gram_file: channel sums");
         append(vector->data(), n);
+    }
     append(&weight_, 1);
     append(&tokens_, 1);
     const std::uint64_t value = sum.value();
     file_.write_at(end, std::as_bytes(std::span(&value, 1)));
     file_.commit();
     committed_ = true;
-    broken_ = false;
 }
 
 }  // namespace nsvd::inline NSVD_ABI
