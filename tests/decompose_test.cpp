@@ -2,6 +2,7 @@
 // Lists of stages, statuses, and the ends of the range of numbers.
 #include "support/calibrated.hpp"
 #include "support/catch.hpp"
+#include "support/expect_error.hpp"
 #include "support/generate.hpp"
 #include "support/naive.hpp"
 #include "support/random.hpp"
@@ -209,4 +210,47 @@ TEST_CASE("decompose: spectra over six decades are cut at the optimum", "[decomp
             }
         }
     }
+}
+
+TEST_CASE("decompose: as many copies as a Kronecker product has, to each level", "[decompose][single]") {
+    support::generator g(4000);
+    const Index copies = 128;
+    // The largest two are closer than what a few products with random vectors tell apart.
+    Eigen::VectorXd squares(8);
+    squares << 11.0, 7.9, 7.1, 5.2, 3.8, 2.4, 1.8, 0.9;
+    const MatrixXd few = g.orthonormal(8, 8) * squares.cwiseSqrt().asDiagonal();
+    MatrixXd w = MatrixXd::Zero(8 * copies, 8 * copies);
+    for (Index i = 0; i < copies; ++i)
+        w.block(8 * i, 8 * i, 8, 8) = few;
+    for (const Index k : {120, 300}) {
+        double optimum = 0.0;
+        for (Index i = k; i < 8 * copies; ++i)
+            optimum += squares(i / copies);
+        for (const auto level : {nsvd::accuracy::exact, nsvd::accuracy::fast}) {
+            const auto d = nsvd::svd(w, nsvd::rank{k}, {.accuracy = level});
+            CAPTURE(k, d.info.solver, d.info.gap);
+            CHECK(d.info.status == nsvd::status::ok);
+            CHECK((w - product(d)).norm() <= (1.0 + 1e-6) * std::sqrt(optimum));
+            CHECK(d.info.spectrum(k - 1) == Approx(squares((k - 1) / copies)).epsilon(1e-5));
+        }
+    }
+}
+
+TEST_CASE("decompose: a large metric that is not positive semi-definite", "[decompose][single]") {
+    support::generator g(4100);
+    const Index n = 600;
+    nsvd::calibration_state state;
+    state.gram = MatrixXd::Constant(n, n, -0.5);
+    state.gram.diagonal().setOnes();
+    state.sum = Eigen::VectorXd::Zero(n);
+    state.sum_abs = state.max_abs = Eigen::VectorXd::Constant(n, 1.0);
+    state.sum_abs *= 600.0;
+    state.max_abs *= 2.0;
+    state.weight = 700.0;
+    state.gram *= 700.0;
+    state.tokens = 700;
+    const nsvd::calibration<double> calib(state);
+    for (const Index k : {30, 61, 300})
+        support::expect_error([&] { (void)nsvd::asvd(g.gaussian(n, n), calib, nsvd::rank{k}); },
+                              {"positive semi-definite"});
 }

@@ -223,22 +223,66 @@ TEST_CASE("block Krylov: operators of small rank, the identity, zero", "[solver]
 }
 
 TEST_CASE("block Krylov: more equal eigenvalues than a block has vectors", "[solver][krylov]") {
+    // Some in a block, k in the middle of them or not; the others below them by little or much; equal, or in
+    // a narrow cluster. What is found is right, or said not to be.
     const Index side = 300;
     const Index k = 80;
-    for (const Index equal : {20, 40, 70})
-        for (const Index block : {16, 32}) {
-            const std::uint64_t seed = 550 + static_cast<std::uint64_t>(equal);
-            generator g(seed);
+    std::uint64_t seed = 550;
+    for (const Index equal : {20, 40, 70, 200})
+        for (const double below : {0.5, 0.7, 0.98})
+            for (const double width : {0.0, 3e-3})
+                for (const Index block : {8, 16, 32})
+                    for (const double tolerance : {1e-3, 1e-6}) {
+                        generator g(++seed);
+                        VectorXd values(side);
+                        values << VectorXd::LinSpaced(equal, 1.0, 1.0 - width),
+                            below * support::geometric(side - equal, 100.0);
+                        const MatrixXf a = with_eigenvalues(g, values);
+                        CAPTURE(seed, equal, below, width, block, tolerance);
+                        const auto found = iterate(a, k, limits_for(a, k, block, tolerance));
+                        if (!found.converged) continue;
+                        CAPTURE(found.dimension, found.missing);
+                        const double noise =
+                            of_backend * 20 * single * values.norm() / values.tail(side - k).sum();
+                        CHECK(shortfall(values, found, k) <= 3.0 * tolerance + noise);
+                    }
+}
+
+TEST_CASE("block Krylov: a rank within a narrow cluster", "[solver][krylov]") {
+    // The cluster is not resolved, and its residuals are as small as it is narrow.
+    const Index side = 500;
+    std::uint64_t seed = 780;
+    for (const Index k : {12, 24, 40})
+        for (const double width : {1e-3, 5e-3})
+            for (const double tolerance : {1e-3, 1e-6}) {
+                generator g(++seed);
+                VectorXd values(side);
+                values << VectorXd::LinSpaced(side / 3, 1.0, 1.0 - width),
+                    0.5 * support::geometric(side - side / 3, 100.0);
+                const MatrixXf a = with_eigenvalues(g, values);
+                CAPTURE(seed, k, width, tolerance);
+                const auto found = iterate(a, k, limits_for(a, k, 32, tolerance));
+                if (tolerance == 1e-6) CHECK_FALSE(found.converged);
+                if (!found.converged) continue;
+                CHECK(found.missing >= 0.3 * shortfall(values, found, k) * values.tail(side - k).sum());
+            }
+}
+
+TEST_CASE("block Krylov: several multiple eigenvalues", "[solver][krylov]") {
+    // The spectrum of a Kronecker product with the identity.
+    const Index side = 320;
+    std::uint64_t seed = 800;
+    for (const Index k : {24, 56, 70})
+        for (const Index block : {8, 16}) {
+            generator g(++seed);
+            const VectorXd few = support::geometric(8, 5.0);
             VectorXd values(side);
-            values << VectorXd::Ones(equal), 0.5 * support::geometric(side - equal, 100.0);
+            for (Index i = 0; i < side; ++i)
+                values(i) = few(i / 40);
             const MatrixXf a = with_eigenvalues(g, values);
-            const VectorXd exact = exact_eigenvalues(a);
-            CAPTURE(seed, equal, block);
-            const auto found = iterate(a, k, limits_for(a, k, block, 1e-4));
-            if (found.vectors.size() > 0) check_pairs(a, exact, found, k);
-            if (!found.converged) continue;
-            CAPTURE(found.dimension, found.missing);
-            CHECK(shortfall(exact, found, k) <= 1e-3);
+            CAPTURE(seed, k, block);
+            const auto found = iterate(a, k, limits_for(a, k, block, 1e-5));
+            if (found.converged) CHECK(shortfall(values, found, k) <= 1e-4);
         }
 }
 

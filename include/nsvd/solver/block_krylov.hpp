@@ -57,37 +57,6 @@ void fill_random(dense_out<Real> columns, std::mt19937_64& random) {
                                                               (std::int64_t{1} << 23));
 }
 
-/// Whether eigenvalues well above the k-th may be among those that were not taken. A Krylov space holds no
-/// more copies of a multiple eigenvalue than its blocks have vectors, and nothing inside it shows that there
-/// are more: but where a block's number of Ritz values lie close together a few power steps on random vectors
-/// outside of it do.
-template <class Real = float>
-bool missed_any(const symmetric_operator& apply, const eigen_estimate& found, index k, index block,
-                std::mt19937_64& random) {
-    constexpr index probes = 8;
-    constexpr int steps = 3;
-    const index side = found.vectors.rows();
-    if (side - k < probes) return false;
-    bool crowded = false;
-    for (index i = 0; i + block <= k && !crowded; ++i) {
-        const double last = found.values(i + block - 1);
-        crowded = last > 1.5 * found.values(k - 1) && last > 0.95 * found.values(i);
-    }
-    if (!crowded) return false;
-    dense_matrix<Real> x(side, probes);
-    dense_matrix<Real> y(side, probes);
-    fill_random<Real>(x, random);
-    for (int step = 0;; ++step) {
-        project_out<Real>(x, found.vectors);
-        orthonormalize<Real>(x);
-        apply(y, x);
-        if (step == steps) break;
-        x.swap(y);
-    }
-    const tridiagonal_eigen<Real> eigen(multiply<Real>(x, op::transpose, y, op::none));
-    return !eigen.converged() || static_cast<double>(eigen.values()(0)) > 1.8 * found.values(k - 1);
-}
-
 /// Estimates the trace of G outside of an orthonormal basis (`s×d`) by the Rayleigh quotients of 64 random
 /// vectors there (Hutch++, 2010.09649, with quotients in place of forms). Returns it with its standard error,
 /// for a flat spectrum a few parts in a thousand.
@@ -115,6 +84,10 @@ std::pair<double, double> trace_outside(const symmetric_operator& apply, dense_r
     return {count * mean, count * std::sqrt(variance / static_cast<double>(probes))};
 }
 
+template <class Real = float>
+double copies_missing(const symmetric_operator& apply, const eigen_estimate& found, index k, index block,
+                      double negligible, workspace& pool);
+
 /// Block Lanczos with full reorthogonalization from a random block (fixed seed) that was multiplied once, and
 /// Rayleigh-Ritz on all of it. What counts is not whether the vectors converge but whether the sum of their
 /// Ritz values does, so a flat spectrum around the cut needs no more than a falling one: about 1.8k
@@ -122,9 +95,10 @@ std::pair<double, double> trace_outside(const symmetric_operator& apply, dense_r
 ///
 /// `μ` of the gap estimate is the Ritz value at an eighth of the way from k to the dimension d: against the
 /// truth that was measured to be right within a factor of 2 where it matters (1e-3 of the rest), for flat and
-/// falling spectra, k/n from 0.02 to 0.35 and blocks from k/16 to k/2. With dimension d and block b: d
-/// products with the operator, 2sd² flops for orthogonality, 2sdk for the vectors, and the eigenproblem of a
-/// d×d band matrix. Memory: `s×d` and three `d×d`.
+/// falling spectra, k/n from 0.02 to 0.35 and blocks from k/16 to k/2. What copies of multiple eigenvalues
+/// may add (`copies_missing`) is added. With dimension d and block b: d products with the operator, 2sd²
+/// flops for orthogonality, 2sdk for the vectors, and the eigenproblem of a d×d band matrix. Memory: `s×d`
+/// and three `d×d`.
 template <class Real = float>
 eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k, const krylov_limits& limits,
                             workspace& pool) {
@@ -224,19 +198,65 @@ eigen_estimate block_krylov(const symmetric_operator& apply, index side, index k
                 result.total += sum_of(result.values, 0, dimension);
             }
             const double rest = result.total - sum_of(result.values, 0, k);
-            result.converged = result.missing <= limits.tolerance * rest;
+            const double allowed = limits.tolerance * rest;
+            result.converged = result.missing <= allowed;
             if (result.converged || full) {
                 result.vectors = multiply<Real>(known, op::none, eigen.vectors(k), op::none);
-                result.converged = result.converged && !missed_any<Real>(apply, result, k, block, random);
+                if (result.converged) {
+                    result.missing += copies_missing<Real>(apply, result, k, block, allowed, pool);
+                    result.converged = result.missing <= allowed;
+                }
                 return result;
             }
             // Convergence is geometric in the dimension, and slower for blocks that are large against it.
-            const double decades = rest > 0.0 ? std::log10(result.missing / (limits.tolerance * rest)) : 3.0;
+            const double decades = rest > 0.0 ? std::log10(result.missing / allowed) : 3.0;
             const double growth = 0.03 + 0.05 * std::clamp(decades, 0.0, 3.0);
             check = dimension + static_cast<index>(growth * static_cast<double>(dimension));
         }
         if (!full) assign<Real, Real>(basis.middleCols(dimension, block), next);
     }
+}
+
+/// By how much eigenvalues that were not found may exceed what was taken in their place. A Krylov space holds
+/// no more copies of a multiple eigenvalue, nor much more of a narrow cluster, than its blocks have vectors,
+/// and no residual shows that there are others: but as many Ritz values then lie together, here within 1 %.
+/// Then all that was found after the first of them may be copies of it. Where these are well above the k-th,
+/// and it is not `negligible`, a short iteration in the complement of what was found sees the largest that is
+/// left, and that stands for all.
+template <class Real>
+double copies_missing(const symmetric_operator& apply, const eigen_estimate& found, index k, index block,
+                      double negligible, workspace& pool) {
+    const auto in_place_of = [&](double value, index first) {
+        double sum = 0.0;
+        for (index j = first; j < k; ++j)
+            sum += std::max(value - found.values(j), 0.0);
+        return sum;
+    };
+    double near = 0.0;
+    double above = 0.0;
+    for (index i = 0; i < k && i + block <= found.values.size(); ++i) {
+        const double last = found.values(i + block - 1);
+        if (last < 0.99 * found.values(i)) continue;
+        double& most = last > 1.1 * found.values(k - 1) ? above : near;
+        most = std::max(most, in_place_of(found.values(i), i + 1));
+    }
+    if (above <= negligible) return std::max(near, above);
+
+    constexpr index probes = 8;
+    constexpr index dimension = 11 * probes;
+    dense_matrix<Real> outside(found.vectors.rows(), probes);
+    const symmetric_operator complement = [&](dense_out<float> y, dense_ref<float> x) {
+        assign<Real, Real>(outside, x);
+        project_out<Real>(outside, found.vectors);
+        apply(y, outside);
+        project_out<Real>(y, found.vectors);
+    };
+    const eigen_estimate left = block_krylov<Real>(
+        complement, outside.rows(), 1,
+        {.block = probes, .first_check = dimension, .largest = dimension, .tolerance = 0.0, .total = 0.0},
+        pool);
+    if (left.values.size() == 0) return above;
+    return std::max(near, in_place_of(left.values(0), 0));
 }
 
 }  // namespace nsvd::inline NSVD_ABI::detail

@@ -560,6 +560,15 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
             result.gap = krylov_margin * found.missing / (p->trace() - sum_of(found.values, 0, *wanted));
         }
     }
+    // Of a metric that is not positive semi-definite, which the solver in double says. Of one that is, the
+    // last Ritz value is negative by rounding alone.
+    const auto indefinite = [&] {
+        const double rounding = 64.0 * static_cast<double>(std::numeric_limits<float>::epsilon()) *
+                                std::sqrt(static_cast<double>(side));
+        return found.values.size() > 0 &&
+               found.values(found.values.size() - 1) < -rounding * (found.values(0) + p->taken);
+    };
+    if (indefinite()) return std::nullopt;
     double squares = 0.0;
     if (!found.converged) {
         if (!p->gram) {
@@ -572,6 +581,7 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
         const tridiagonal_eigen<float> eigen(converted<float, float>(p->gram->span()));
         if (!eigen.converged()) return std::nullopt;
         found.values = converted<double, float>(eigen.values());
+        if (indefinite()) return std::nullopt;
         squares = sum_of_squares(found.values, found.values.size());
         if (!wanted) {
             Eigen::VectorXd all = result.spectrum;
@@ -630,6 +640,8 @@ std::optional<leading_subspace<Scalar>> single_precision_solver<Scalar>::attempt
     p.reset();
     tell(watch_, 0.95);
     if (!as_found || !orthonormal(result.basis)) orthonormalize<Scalar>(result.basis);
+    // What is left of the lengths' error is a float's.
+    normalize_columns<Scalar>(result.basis);
     const double measured = measured_gap(result, given + *wanted);
     if (!(measured <= allowed_)) return std::nullopt;
     result.gap = std::max(result.gap, measured);
