@@ -431,6 +431,24 @@ TEST_CASE("allocation: the mask of pivoted storage is paid for once a layer", "[
     CHECK(b.cost(plain, 4) == 2 * 4 * (20 + 9));
 }
 
+TEST_CASE("allocation: layers and units whose costs leave the range", "[allocation]") {
+    layer_profile dense;
+    dense.shape = {std::int64_t{1} << 31, std::int64_t{1} << 31};
+    dense.keep_dense = true;
+    const std::vector<layer_profile> three(3, dense);
+    support::expect_error([&] { (void)allocate(three, {100}); }, {"allocate", "2^62"});
+    model m;
+    m.add(4, 3, {3.0, 2.0, 1.0}, storage::plain);
+    m.link();
+    for (const storage_budget& budget :
+         {storage_budget{10, std::int64_t{1} << 61, 0, 0}, storage_budget{10, 1, std::int64_t{1} << 61, 0},
+          storage_budget{10, 1, 0, std::int64_t{1} << 62}})
+        support::expect_error([&] { (void)allocate(m.layers, budget); }, {"allocate", "2^62"});
+    // As large as it may be.
+    const std::int64_t unit = std::int64_t{1} << 57;
+    CHECK(allocate(m.layers, {12 * unit, unit}).cost == 12 * unit);
+}
+
 TEST_CASE("allocation: misuse", "[allocation]") {
     model m;
     m.add(4, 3, {3.0, 2.0, 1.0}, storage::plain);

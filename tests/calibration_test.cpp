@@ -311,6 +311,23 @@ TEST_CASE("calibration: the state survives a round trip, impossible states are r
     refused([](auto& s) { s.tokens = 0; }, {"tokens = 0"});
     refused([](auto& s) { s.weight = 0.0; }, {"weight 0"});
     refused([](auto& s) { s.weight = -2.0; }, {"weight -2"});
+    refused([](auto& s) { s.weight = 1e300; }, {"tokens = 50 with weight 1e+300"});
+    // (Σ w|x|)² > Σ w Σ w x²
+    refused([](auto& s) { s.gram.row(2).setZero(), s.gram.col(2).setZero(); }, {"channel 2"});
+    refused([](auto& s) { s.gram *= 0.1; }, {"channel"});
+}
+
+TEST_CASE("calibration: no more tokens than can be counted", "[calibration]") {
+    calibration<double> calib(2);
+    calib.update(activations(2, 1, 5));
+    for (int i = 0; i < 53; ++i)
+        calib.merge(calib);
+    CHECK(calib.tokens() == std::int64_t{1} << 53);
+    const auto before = calib.state();
+    expect_error([&] { calib.merge(calib); }, {"merge", "tokens", "too many"});
+    expect_error([&] { calib.update(activations(2, 1, 5)); }, {"update", "1 tokens beside", "too many"});
+    CHECK(calib.tokens() == before.tokens);
+    CHECK(calib.gram() == calibration<double>(before).gram());
 }
 
 TEST_CASE("calibration: central moments lose nothing to a large mean", "[calibration][moments]") {

@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -133,4 +134,9 @@ TEST_CASE("joint: misuse", "[joint]") {
     const std::vector<Index> none{3, 0};
     support::expect_error([&] { (void)split_rows(d, wrong); }, {"split_rows", "sum to 2", "3 rows"});
     support::expect_error([&] { (void)split_rows(d, none); }, {"split_rows", "= 0 is less than 1"});
+    // Their sum overflows to 3.
+    constexpr Index most = std::numeric_limits<Index>::max();
+    const std::vector<Index> huge{2, most, most, 3};
+    support::expect_error([&] { (void)split_rows(d, huge); },
+                          {"split_rows: heights[1]", "2 rows of 3", "too many"});
 }

@@ -328,6 +328,15 @@ inline void check_budget(const storage_budget& b) {
     check("per_eight_lines", b.per_eight_lines, 0);
 }
 
+/// No rank of such a layer takes more.
+inline double largest_cost(const storage_budget& b, const shape& s) {
+    const auto rows = static_cast<double>(s.rows);
+    const auto cols = static_cast<double>(s.cols);
+    return 2.0 * static_cast<double>(b.per_number) * rows * cols +
+           static_cast<double>(b.per_index) * std::min(rows, cols) +
+           static_cast<double>(b.per_eight_lines) * (std::max(rows, cols) / 8.0 + 1.0);
+}
+
 inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule rule) {
     const std::string name =
         "allocate: layer " + (l.name.empty() ? std::to_string(i) : "'" + l.name + "'") + ": ";
@@ -376,8 +385,8 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
 ///
 /// n log n in the sum of the ranks. Throws `nsvd::error` for a layer without entries, a spectrum that is not
 /// finite, descending and as long as the layer's rank says, bounds that exclude each other, a negative
-/// weight, and a budget below what the smallest ranks take; `nsvd::cancelled` where `options.cancel` asks
-/// for it.
+/// weight, layers that may take more than 2⁶² in all, and a budget below what the smallest ranks take;
+/// `nsvd::cancelled` where `options.cancel` asks for it.
 [[nodiscard]] inline allocation allocate(std::span<const layer_profile> layers, const storage_budget& budget,
                                          allocation_rule rule = allocation_rule::greedy,
                                          const allocation_options& options = {}) {
@@ -387,9 +396,14 @@ inline void check_layer(const layer_profile& l, std::size_t i, allocation_rule r
     std::vector<detail::allocation_curve> curves;
     curves.reserve(layers.size());
     std::int64_t least = 0;
+    double all = 0.0;
     for (std::size_t l = 0; l < layers.size(); ++l) {
         watch.step(1.0 / static_cast<double>(layers.size()), 1.0);
         detail::check_layer(layers[l], l, rule);
+        all += detail::largest_cost(budget, layers[l].shape);
+        if (all > 0x1p62)
+            throw error("allocate: what " + std::to_string(l + 1) +
+                        " layers may take is more than 2^62: count in larger units");
         curves.emplace_back(layers[l], budget);
         least += curves.back().points.front().cost;
     }

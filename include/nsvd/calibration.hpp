@@ -61,6 +61,9 @@ concept weight_range = !is_two_dimensional<T>() && requires(const T& w) {
 /// What the entries of inputs are below.
 inline constexpr double entry_limit = 0x1p450;
 
+/// What weights of tokens are below.
+inline constexpr double weight_limit = 0x1p100;
+
 /// Counts beyond this are of no text, and would overflow where they are added.
 inline constexpr std::int64_t most_tokens = std::int64_t{1} << 53;
 
@@ -74,7 +77,7 @@ template <weight_range Weights>
         return static_cast<double>(weights[static_cast<decltype(weights.size())>(t)]);
     };
     for (index t = 0; t < tokens; ++t)
-        if (!(weight(t) >= 0.0 && weight(t) < 0x1p100))
+        if (!(weight(t) >= 0.0 && weight(t) < weight_limit))
             throw error(std::string(where) + ": weight " + std::to_string(t) + " = " + text(weight(t)) +
                         " must be in [0, 2^100)");
     return weight;
@@ -134,8 +137,9 @@ public:
         mean_ = state_.sum = state_.sum_abs = state_.max_abs = detail::zeros<double>(features, 1);
     }
 
-    /// Takes over stored statistics; throws `nsvd::error` if they can't be those of any inputs (shapes,
-    /// non-finite or negative values, `c_ij² > c_ii c_jj` beyond rounding).
+    /// Takes over stored statistics; throws `nsvd::error` if a channel or two by themselves can't be those of
+    /// any inputs (shapes, non-finite or negative values, `c_ij² > c_ii c_jj` or `(Σ w|x|)² > Σw Σ w x²`
+    /// beyond rounding).
     explicit calibration(calibration_state state);
 
     /// Adds the tokens in the columns of `x` (`n×t`); t·n² flops. Of a matrix in memory no more than blocks
@@ -180,8 +184,8 @@ public:
     }
 
     /// Adds the statistics of `other` (another thread, file or machine), as if its tokens had been seen here.
-    /// Throws `nsvd::error` if the features or the moments differ, or one has pairs and the other has tokens
-    /// without. What has no tokens yet has no pairs either.
+    /// Throws `nsvd::error` if the features or the moments differ, if one has pairs and the other has tokens
+    /// without, and for more than 2⁵³ tokens in all. What has no tokens yet has no pairs either.
     template <real_scalar Other>
     void merge(const calibration<Other>& other);
 
@@ -310,7 +314,7 @@ private:
         std::int64_t tokens = 0;
         double weight = 0.0;
     };
-    [[nodiscard]] sums begin(bool pairs, const char* where) const;
+    [[nodiscard]] sums begin(bool pairs, std::int64_t more, const char* where) const;
     void commit(sums& all) noexcept;
     static void add_absolute_values(sums& all, double w, const double* x);
     /// Memory for what is done to a block.
@@ -372,7 +376,10 @@ void calibration<Scalar>::add_pairs(const A& original, const B& compressed, cons
 
 /// What `commit` is to get, changed; checks that tokens before came like these.
 template <real_scalar Scalar>
-auto calibration<Scalar>::begin(bool pairs, const char* where) const -> sums {
+auto calibration<Scalar>::begin(bool pairs, std::int64_t more, const char* where) const -> sums {
+    if (more > detail::most_tokens - state_.tokens)
+        throw error(std::string(where) + ": " + std::to_string(more) + " tokens beside " +
+                    std::to_string(state_.tokens) + " are too many");
     if (state_.tokens > 0 && pairs != has_cross())
         throw error(std::string(where) +
                     (pairs ? ": pairs, but tokens before came without a partner"
@@ -409,7 +416,7 @@ void calibration<Scalar>::add_blocks(index tokens, const Weight& weight, bool pa
     const bool central = about() == moments::central;
     const index n = features();
     // All memory comes first: what is done to the moments can't be undone.
-    sums all = begin(pairs, "calibration.update");
+    sums all = begin(pairs, tokens, "calibration.update");
     // One column more than tokens: that of the distance of two means.
     Eigen::MatrixXd b_memory(n, std::min<index>(block, tokens) + 1);
     Eigen::MatrixXd a_memory(pairs ? n : 0, b_memory.cols());
@@ -583,7 +590,7 @@ void calibration<Scalar>::merge(const calibration<Other>& other) {
         throw error("calibration.merge: one has pairs of inputs, the other tokens without a partner");
     const bool pairs = other.has_cross();
     // All memory comes first.
-    sums all = begin(pairs, "calibration.merge");
+    sums all = begin(pairs, o.tokens, "calibration.merge");
     Eigen::VectorXd b(features());
     Eigen::VectorXd a(pairs ? features() : 0);
     Eigen::MatrixXd first_cross =
@@ -648,17 +655,22 @@ calibration<Scalar>::calibration(calibration_state state) : state_(std::move(sta
                                            "calibration: stored statistics: sum_original");
     if (!std::isfinite(state_.weight)) fail("weight = " + detail::text(state_.weight) + " is not finite");
     if (state_.tokens < 0 || state_.tokens > detail::most_tokens || state_.weight < 0.0 ||
-        (state_.tokens == 0) != (state_.weight == 0.0))
+        (state_.tokens == 0) != (state_.weight == 0.0) ||
+        state_.weight > detail::weight_limit * static_cast<double>(state_.tokens))
         fail("tokens = " + std::to_string(state_.tokens) + " with weight " + detail::text(state_.weight));
     mean_ = average(state_.sum);
     mean_original_ = average(state_.sum_original);
     constexpr double slack = 1.0 + 1e-6;
     // Of sums of denormal numbers no digit need be right.
     const double vanishing = (1.0 + state_.weight) * std::numeric_limits<double>::min();
+    const double vanished = static_cast<double>(state_.tokens) * std::numeric_limits<double>::min();
     for (index j = 0; j < n; ++j) {
         const double most = state_.weight * state_.max_abs(j);
         const double of_mean = about() == moments::central ? mean_(j) * state_.sum(j) : 0.0;
+        // The second by the inequality of Cauchy and Schwarz, in parts that stay in range.
+        const double root = std::sqrt(gram(j, j) + of_mean + vanished) * std::sqrt(state_.weight);
         if (gram(j, j) < 0.0 || !(state_.sum_abs(j) <= most * slack + vanishing) ||
+            !(state_.sum_abs(j) <= root * slack + vanishing) ||
             !(gram(j, j) + of_mean <= most * state_.max_abs(j) * slack + vanishing) ||
             std::abs(state_.sum(j)) > state_.sum_abs(j) * slack + vanishing)
             fail("channel " + std::to_string(j) + " can't belong to any inputs: gram(" + std::to_string(j) +

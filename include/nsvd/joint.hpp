@@ -8,7 +8,6 @@
 #include <Eigen/Core>
 
 #include <cstddef>
-#include <numeric>
 #include <ranges>
 #include <span>
 #include <string>
@@ -102,13 +101,20 @@ template <detail::range_of_matrices R>
 template <factor_scalar Scalar>
 [[nodiscard]] std::vector<low_rank<Scalar>> split_rows(const low_rank<Scalar>& joint,
                                                        std::span<const index> heights) {
-    for (std::size_t i = 0; i < heights.size(); ++i)
-        if (heights[i] < 1)
-            throw error("split_rows: heights[" + std::to_string(i) + "] = " + std::to_string(heights[i]) +
-                        " is less than 1");
-    if (const index sum = std::accumulate(heights.begin(), heights.end(), index{0}); sum != joint.rows())
-        throw error("split_rows: the heights sum to " + std::to_string(sum) + " but there are " +
-                    std::to_string(joint.rows()) + " rows");
+    index left = joint.rows();
+    for (std::size_t i = 0; i < heights.size(); ++i) {
+        const auto name = [&] {
+            return "split_rows: heights[" + std::to_string(i) + "] = " + std::to_string(heights[i]);
+        };
+        if (heights[i] < 1) throw error(name() + " is less than 1");
+        if (heights[i] > left)
+            throw error(name() + " after " + std::to_string(joint.rows() - left) + " rows of " +
+                        std::to_string(joint.rows()) + " is too many");
+        left -= heights[i];
+    }
+    if (left != 0)
+        throw error("split_rows: the heights sum to " + std::to_string(joint.rows() - left) +
+                    " but there are " + std::to_string(joint.rows()) + " rows");
     decomposition_info info;
     info.status = joint.info.status;
     info.solver = joint.info.solver;

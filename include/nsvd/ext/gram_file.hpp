@@ -30,8 +30,8 @@ namespace nsvd::inline NSVD_ABI {
 /// Tokens are gathered in memory, t = memory/8n of them less a panel of the matrix, before the lower triangle
 /// is read, added to and written, a panel of columns at a time: t·n² flops for 8n² bytes of reading and
 /// writing together, t/8 flops a byte. (At 50 Gflop/s and a disk of 200 MB/s that wants t = 2000.) The
-/// program's own memory for it is at most `memory`; what the system keeps of the file in its cache is the
-/// system's to give up.
+/// program's own memory for it is at most `memory`, beside 7 vectors of n and some kilobytes; what the system
+/// keeps of the file in its cache is the system's to give up.
 ///
 /// The file appears under its name with `commit`, complete; before that nothing of that name is touched. To
 /// go on with one, make another and `merge` the first. Where reading or writing fails half-way the sums are
@@ -232,7 +232,8 @@ inline void gram_file::merge(const safetensors::file& other, const std::string& 
     const double weight = vector("weight", 1)(0, 0);
     std::int64_t tokens = 0;
     std::memcpy(&tokens, tensor("tokens", {1}, safetensors::dtype::I64).bytes.data(), sizeof tokens);
-    if (weight < 0.0 || tokens < 0 || (tokens == 0) != (weight == 0.0))
+    if (weight < 0.0 || tokens < 0 || (tokens == 0) != (weight == 0.0) ||
+        weight > detail::weight_limit * static_cast<double>(tokens))
         throw error(where + ": tokens = " + std::to_string(tokens) + " with weight " + detail::text(weight));
     if (tokens > detail::most_tokens - tokens_)
         throw error(where + ": tokens = " + std::to_string(tokens) + " beside " + std::to_string(tokens_) +
@@ -300,7 +301,6 @@ inline void gram_file::commit() {
         file_.write_at(end, bytes);
         end += bytes.size();
     };
-    if (!std::isfinite(weight_)) throw error("gram_file: weight = " + detail::text(weight_));
     for (const Eigen::VectorXd* vector : {&sum_, &sum_abs_, &max_abs_}) {
         detail::require_finite_entries<double>(*vector, "gram_file: channel sums");
         append(vector->data(), n);

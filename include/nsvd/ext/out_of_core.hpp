@@ -69,7 +69,7 @@ template <matrix W, rank_policy Policy>
 /// Throws as `decompose` does, and nsvd::error where `options.memory` is less than `memory_needed`, where the
 /// scratch file has no room, where a stage selects columns and n > m, and where a Gram matrix has entries
 /// that are not finite. `info` is that of the small matrix; a metric of less than full rank is reported as
-/// `decompose` would.
+/// `decompose` would, for n > m where it comes of fewer tokens than n.
 template <matrix W, rank_policy Policy>
 [[nodiscard]] low_rank<nsvd::detail::factor_scalar_t<W>> decompose(const W& w, std::span<const stage> stages,
                                                                    const Policy& policy,

@@ -381,8 +381,9 @@ inline const view& file::at(const std::string& name) const {
 
 inline void file::map() {
     const auto system_error = [&] { fail("cannot be read: " + std::generic_category().message(errno)); };
+    // A pipe would wait for who writes to it.
     const int descriptor =
-        nsvd::detail::uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC); });
+        nsvd::detail::uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
     if (descriptor < 0) system_error();
     struct closer {
         int descriptor;
@@ -414,14 +415,21 @@ inline void file::check_unchanged() const {
 
 inline nlohmann::json file::parse_header(std::string_view text) const {
     using nlohmann::json;
-    std::set<std::string> keys;
+    // A tensor's numbers are three levels deep. What prints a value in an error calls itself for each.
+    constexpr std::size_t deepest = 8;
+    std::array<std::set<std::string>, deepest + 2> keys;  // of the object that is open at each
     const auto check = [&](int depth, json::parse_event_t event, json& value) {
-        // A tensor's numbers are three levels deep. What prints a value in an error calls itself for each.
-        if (depth > 8) fail("header has more than 8 levels of JSON");
-        if (depth == 1 && event == json::parse_event_t::key && !keys.insert(value.get<std::string>()).second)
-            fail(value.get<std::string>(), "appears twice");
+        const auto level = static_cast<std::size_t>(depth);
+        if (level > deepest) fail("header has more than 8 levels of JSON");
+        if (event == json::parse_event_t::object_start) keys[level + 1].clear();
+        if (event == json::parse_event_t::key && !keys[level].insert(value.get<std::string>()).second) {
+            if (level == 1) fail(value.get<std::string>(), "appears twice");
+            fail("header: '" + value.get<std::string>() + "' appears twice in one object");
+        }
         return true;
     };
+    // To nlohmann it ends the text.
+    if (text.find('\0') != std::string_view::npos) fail("header is not JSON: it has a zero byte");
     try {
         auto header = json::parse(text, check);
         if (!header.is_object()) fail("header is not a JSON object");
