@@ -52,6 +52,9 @@ nlohmann::ordered_json read_json(const std::filesystem::path& path) {
             throw nsvd::error(fmt::format("{}: more than {} levels of JSON", path.string(), deepest));
         return true;
     };
+    // Opening one waits until somebody writes to it.
+    std::error_code unknown;
+    if (std::filesystem::is_fifo(path, unknown)) throw nsvd::error(path.string() + ": not JSON: a pipe");
     nlohmann::ordered_json json;
     try {
         json = nlohmann::ordered_json::parse(read_file(path), reject_deep);

@@ -354,8 +354,10 @@ MatrixXf model::hidden(std::span<const token> next, attention_memory& memory) co
 
 MatrixXf model::logits(const Eigen::Ref<const MatrixXf>& hidden) const {
     const auto& head = head_ ? *head_ : embedding_;
-    if (project_out_) return product(head, product(*project_out_, hidden));
-    return product(head, hidden);
+    MatrixXf result = project_out_ ? product(head, product(*project_out_, hidden)) : product(head, hidden);
+    if (!result.allFinite())
+        throw nsvd::error(folder().string() + ": its output is not finite: weights or config.json are wrong");
+    return result;
 }
 
 }  // namespace llm

@@ -160,6 +160,10 @@ journal::journal(const fs::path& target, const json& job, bool restart, const pr
             fmt::format("{}: is not there for process {}, but for the first: all processes have to see the "
                         "same folder",
                         folder_.string(), world.own()));
+    if (const auto first = read_json(path(job_name)); !same_job(first, job_))
+        throw nsvd::error(fmt::format(
+            "process {} sees other files than the first, or has other options ({}): all have to see the same",
+            world.own(), difference(first, job_)));
 }
 
 void journal::open(bool restart) {

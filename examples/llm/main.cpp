@@ -15,8 +15,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -38,7 +40,9 @@ std::string quoted(const std::string& argument) {
 /// What goes wrong for one process often does for all: the first says so, and has the others ended meanwhile.
 void wait_for_first(const llm::processes& world, int code) {
     if (world.is_first()) return;
-    for (int i = 0; i < 30; ++i) {
+    // One after the other, so that where the first is well one of the others says it, and no more.
+    const auto tenths = 30 + 3 * static_cast<int>(std::min<std::size_t>(world.own() - 1, 20));
+    for (int i = 0; i < tenths; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         if (llm::is_interrupted()) std::_Exit(code);
     }
@@ -88,7 +92,12 @@ int main(int argc, char** argv) {
             throw nsvd::error("standard output: cannot be written");
         return 0;
     } catch (const CLI::ParseError& e) {
-        // All of them read the same command line.
+        if (world.differ(false)) {
+            wait_for_first(world, 2);
+            fmt::print(stderr, "nsvd-llm: process {} was given another command line than others: {}\n",
+                       world.own(), llm::without_controls(e.what()));
+            return end(world, 2);
+        }
         if (!world.is_first()) return e.get_exit_code() == 0 ? 0 : 2;
         return app.exit(e) == 0 ? 0 : 2;
     } catch (const llm::interrupted&) {

@@ -40,8 +40,8 @@ public:
         return std::find(owners.begin(), owners.end(), static_cast<int>(own_)) != owners.end();
     }
 
-    /// Threads for this process where `asked` is 0: its part of the processors of its machine, or those that
-    /// it is bound to; else as asked for.
+    /// Threads for this process where `asked` is 0: its part of the processors that it may run on, shared
+    /// with those that may run on the same; else as asked for.
     [[nodiscard]] unsigned threads(unsigned asked) const;
 
     /// Returns when all processes have come here.
@@ -50,6 +50,16 @@ public:
     [[nodiscard]] bool any(bool mine) const;
     /// The same for each of several questions.
     void any(std::vector<std::uint8_t>& mine) const;
+    /// Whether some say yes and others no.
+    [[nodiscard]] bool differ(bool mine) const {
+        std::vector<std::uint8_t> said{std::uint8_t{mine}, std::uint8_t{!mine}};
+        any(said);
+        return said[0] != 0 && said[1] != 0;
+    }
+    /// Returns where all could read their command lines; those that could not end all, and say why.
+    void agree() const {
+        if (differ(true)) wait();
+    }
     /// Sums over all processes, the same to the bit on all of them.
     void sum(std::span<double> mine) const;
     /// The sum of all calibrations at the owners, in a fixed order; nothing is left with the others.
@@ -60,7 +70,7 @@ public:
 
 private:
     std::size_t own_ = 0, count_ = 1;
-    std::size_t on_this_machine_ = 1;
+    std::size_t sharing_ = 1;  // processes, with it, its processors
     bool joined_ = false;
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <optional>
 #include <string>
@@ -52,6 +53,8 @@ void read_yarn(const config_reader& json, double max_length, rope& r) {
     const double some = weight("mscale"), all = weight("mscale_all_dim");
     const double usual = some > 0 && all > 0 ? scale(some) / scale(all) : scale(1);
     r.attention_factor = json.positive("attention_factor", usual);
+    if (r.attention_factor > std::numeric_limits<float>::max())
+        json.fail("attention_factor", fmt::format("is {:g}: too large", r.attention_factor));
 }
 
 /// `json` is the object of the key `rope_scaling` or `rope_parameters`.

@@ -35,6 +35,8 @@ std::optional<std::uint8_t> raw_byte(std::string_view piece) {
     return status == std::errc{} && end == piece.data() + 5 ? std::optional(byte) : std::nullopt;
 }
 
+constexpr std::size_t longest_piece = 4096;  // bytes; of known models, 200
+
 std::uint64_t pair_key(token left, token right) {
     return std::uint64_t{left} << 32 | right;
 }
@@ -72,6 +74,9 @@ vocabulary::vocabulary(const std::filesystem::path& path) : path_(path) {
         }
     }
     for (const auto& [piece, id] : ids_) {
+        // Every split of each is looked up, which takes time in proportion to the square of the length.
+        if (piece.size() > longest_piece)
+            fail(fmt::format("piece {} has {} bytes: more than {}", id, piece.size(), longest_piece));
         for (std::size_t split = 1; split < piece.size(); ++split) {
             const auto left = ids_.find(piece.substr(0, split));
             const auto right = ids_.find(piece.substr(split));

@@ -4,11 +4,40 @@
 
 #include <nsvd/ext/mpi.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <mpi.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#include <vector>
 
 namespace llm {
+
+namespace {
+
+/// Of the processes on this machine, those that may run on the same processors as this one.
+std::size_t sharing_processors() {
+    MPI_Comm machine = MPI_COMM_NULL;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+    int size = 1;
+    MPI_Comm_size(machine, &size);
+    auto count = static_cast<std::size_t>(size);
+#ifdef __linux__
+    cpu_set_t mine;
+    CPU_ZERO(&mine);
+    sched_getaffinity(0, sizeof mine, &mine);
+    std::vector<cpu_set_t> all(count);
+    MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, machine);
+    count = static_cast<std::size_t>(std::count_if(
+        all.begin(), all.end(), [&](const cpu_set_t& other) { return CPU_EQUAL(&mine, &other); }));
+#endif
+    MPI_Comm_free(&machine);
+    return count;
+}
+
+}  // namespace
 
 void processes::join() {
     if (!is_launched()) return;  // MPI_Init would start helpers of its own
@@ -20,11 +49,7 @@ void processes::join() {
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     own_ = static_cast<std::size_t>(rank);
     count_ = static_cast<std::size_t>(size);
-    MPI_Comm machine = MPI_COMM_NULL;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &machine);
-    MPI_Comm_size(machine, &size);
-    MPI_Comm_free(&machine);
-    on_this_machine_ = static_cast<std::size_t>(size);
+    sharing_ = sharing_processors();
     if (granted < MPI_THREAD_FUNNELED) throw nsvd::error("MPI: this library allows no threads in a process");
 }
 

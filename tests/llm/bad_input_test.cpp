@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -262,6 +263,13 @@ TEST_CASE("bad input: config.json", "[llm][bad-input]") {
         check_refused(w, evaluate, {"model/"}, limit);
         llm_test::write(path, model.config().dump());
     }
+    auto config = model.config();
+    config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4}, {"attention_factor", 1e308}};
+    model.check_config(config.dump(), "key 'rope_scaling.attention_factor' is 1e+308");
+    config["rope_scaling"]["attention_factor"] = 1e38;
+    llm_test::write(w / "model/config.json", config.dump());
+    check_refused(w, evaluate, {"model: its output is not finite"});
+    check_refused(w, "generate --model model --prompt abc --tokens 3", {"model: its output is not finite"});
     fs::remove(w / "model/config.json");
     check_refused(w, evaluate, {"model/config.json: cannot be read: No such file"});
     check_refused(w, "evaluate --model text.txt --text text.txt", {"text.txt/config.json: cannot be read"});
@@ -309,6 +317,13 @@ TEST_CASE("bad input: texts", "[llm][bad-input]") {
     check_refused(w, evaluate, {"model/tokenizer.model: "});
     llm_test::write(w / "model" / "vocabulary.json", "{\"pieces\": 1}");
     check_refused(w, evaluate, {"model/vocabulary.json: key 'pieces'"});
+    llm_test::write(w / "model" / "vocabulary.json",
+                    "{\"pieces\": [[\"" + std::string(1'000'000, 'a') + "\", 0]]}");
+    check_refused(w, evaluate, {"model/vocabulary.json: piece 0 has 1000000 bytes"});
+    fs::remove(w / "model" / "vocabulary.json");
+    REQUIRE(::mkfifo((w / "model" / "vocabulary.json").c_str(), 0600) == 0);
+    check_refused(w, evaluate, {"model/vocabulary.json: not JSON: a pipe"});
+    fs::remove(w / "model" / "vocabulary.json");
     llm_test::write(w / "model" / "vocabulary.json", "{\"pieces\": [[\"a\", 0]]}");
     check_refused(w, evaluate, {"model/vocabulary.json: no piece for the byte"});
 }

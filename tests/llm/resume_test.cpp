@@ -300,6 +300,19 @@ TEST_CASE("a run that was complete but for its cleaning up ends well", "[llm][re
     CHECK(read(w / "out/model.safetensors") == model);
 }
 
+TEST_CASE("a result that is there is not measured on other texts", "[llm][resume]") {
+    const workplace w;
+    const std::string command =
+        "compress --model model --calibration text.txt --context 20 --method svd "
+        "--compression 0.3 --output out";
+    REQUIRE(w.run(command + " --text a=text.txt").code == 0);
+    CHECK(w.run(command).code == 0);
+    CHECK(w.run(command + " --text a=text.txt").code == 0);
+    const auto other = w.run(command + " --text a=text.txt --text b=text.u16");
+    CHECK(other.code == 1);
+    CHECK(other.err.find("out: is there already, without the text 'b'") != std::string::npos);
+}
+
 TEST_CASE("the name of a folder may end in a slash", "[llm][resume]") {
     const workplace w;
     const std::string command =

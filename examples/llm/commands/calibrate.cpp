@@ -193,7 +193,10 @@ void add_calibrate(CLI::App& app, const std::string& command_line, const process
         "--calibration calibration.txt --output "
         "news.safetensors\n          nsvd-llm calibrate --merge news.safetensors code.safetensors --output "
         "both.safetensors");
-    calibrate->callback([a, &world] { a->merge.empty() ? gather(*a, world) : merge(*a, world); });
+    calibrate->callback([a, &world] {
+        world.agree();
+        a->merge.empty() ? gather(*a, world) : merge(*a, world);
+    });
 }
 
 }  // namespace llm::commands

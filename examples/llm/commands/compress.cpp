@@ -16,6 +16,7 @@
 
 #include <nsvd/version.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -82,6 +83,19 @@ bool is_complete(const json& job, const fs::path& output) {
         return true;
     } catch (const nsvd::error&) {
         return false;  // something else of that name
+    }
+}
+
+/// A result that is there already is not measured again.
+void require_texts(const json& report, const compress_arguments& a) {
+    for (const auto& [name, path] : named_texts(a.texts)) {
+        const auto measured = read_compression_report(report).texts;
+        if (std::none_of(measured.begin(), measured.end(),
+                         [&](const auto& text) { return text.name == name; }))
+            throw nsvd::error(
+                fmt::format("{}: is there already, without the text '{}': measure it with "
+                            "nsvd-llm evaluate, or give another --output",
+                            a.output.string(), name));
     }
 }
 
@@ -153,7 +167,9 @@ void run(compress_arguments a, const processes& world) {
     if (world.any(world.is_first() && !a.restart && is_complete(job, a.output))) {
         if (!world.is_first()) return;
         if (fs::exists(partial_folder(a.output))) journal(a.output, job, false).finish();
-        show(json_out, read_json(a.output / "report.json"));
+        const auto report = read_json(a.output / "report.json");
+        require_texts(report, a);
+        show(json_out, report);
         return;
     }
     check_output(model, a.output, a.force);
@@ -167,7 +183,7 @@ void run(compress_arguments a, const processes& world) {
         measured.push_back({name, path.string(), tokens_of(model, path)});
     json dense_texts, texts;
     {
-        progress bar(model.layers() / world.count());
+        progress bar((model.layers() + world.count() - 1) / world.count());
         dense_texts = evaluate_dense(measured, a, model, sample.context, kept, bar, world);
         compressor compress(model, std::move(input), bar);
         calibration_tokens = compress.calibration_tokens();
@@ -271,7 +287,10 @@ void add_compress(CLI::App& app, const std::string& command_line, const processe
                      "started again. Under mpirun -np N, N processes share the work.\n\n"
                      "Example: nsvd-llm compress --model DIR --calibration calibration.txt --compression 0.3 "
                      "--method best --output DIR-30");
-    compress->callback([a, &world] { run(*a, world); });
+    compress->callback([a, &world] {
+        world.agree();
+        run(*a, world);
+    });
 }
 
 }  // namespace llm::commands

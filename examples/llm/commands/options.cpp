@@ -120,7 +120,9 @@ void recipe_options::declare(CLI::App& command, bool from_statistics) {
     command.add_option("--storage", storage, "plain or pivoted factors (default: the method's own)");
     command.add_option("--allocation", allocation,
                        "ranks: uniform, greedy, effective-rank, loss-group, sensitivity, measured");
-    command.add_option("--tune", tune, "second text, on which share and blend of each layer are chosen");
+    // Open MPI's mpirun takes a `--tune FILE` after the program's name for its own.
+    command.add_option("--tune,--held-out", tune,
+                       "second text, on which share and blend of each layer are chosen");
     command.add_flag("--anchored", anchored, "layer after layer, on the inputs compressed ones give");
     command.add_option("--epsilon", epsilon, "of --anchored: weight of the weights' own error")
         ->capture_default_str();
