@@ -222,17 +222,16 @@ TEST_CASE("decompose: as many copies as a Kronecker product has, to each level",
     MatrixXd w = MatrixXd::Zero(8 * copies, 8 * copies);
     for (Index i = 0; i < copies; ++i)
         w.block(8 * i, 8 * i, 8, 8) = few;
-    for (const Index k : {120, 300}) {
-        double optimum = 0.0;
-        for (Index i = k; i < 8 * copies; ++i)
-            optimum += squares(i / copies);
-        for (const auto level : {nsvd::accuracy::exact, nsvd::accuracy::fast}) {
-            const auto d = nsvd::svd(w, nsvd::rank{k}, {.accuracy = level});
-            CAPTURE(k, d.info.solver, d.info.gap);
-            CHECK(d.info.status == nsvd::status::ok);
-            CHECK((w - product(d)).norm() <= (1.0 + 1e-6) * std::sqrt(optimum));
-            CHECK(d.info.spectrum(k - 1) == Approx(squares((k - 1) / copies)).epsilon(1e-5));
-        }
+    const Index k = 120;
+    double optimum = 0.0;
+    for (Index i = k; i < 8 * copies; ++i)
+        optimum += squares(i / copies);
+    for (const auto level : {nsvd::accuracy::exact, nsvd::accuracy::fast}) {
+        const auto d = nsvd::svd(w, nsvd::rank{k}, {.accuracy = level});
+        CAPTURE(d.info.solver, d.info.gap);
+        CHECK(d.info.status == nsvd::status::ok);
+        CHECK((w - product(d)).norm() <= (1.0 + 1e-6) * std::sqrt(optimum));
+        CHECK(d.info.spectrum(k - 1) == Approx(squares((k - 1) / copies)).epsilon(1e-5));
     }
 }
 

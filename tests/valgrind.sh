@@ -17,6 +17,6 @@ fi
 # long double is a double: not what compares with sums that need more.
 quick=${2:-'~[large]~[accuracy]~[single]~[progress]~[reference]~[backends]~[differential]~"every_rank: beyond*"'\
 '~"anchored: larger*"~"anchored: alternating*"~"calibration: pairs of inputs"~"beyond*"~"reflectors: applied*"'\
-'~"pivoted storage: real*"~"calibration: central moments lose*"~"calibration: central moments of any*"'}
+'~"pivoted storage: real*"~"block Krylov: more equal*"~"calibration: central moments lose*"~"calibration: central moments of any*"'}
 exec valgrind --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite,possible --num-callers=30 \
     "$folder/tests/nsvd_tests" -d yes "$quick"

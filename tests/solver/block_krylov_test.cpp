@@ -228,10 +228,10 @@ TEST_CASE("block Krylov: more equal eigenvalues than a block has vectors", "[sol
     const Index side = 300;
     const Index k = 80;
     std::uint64_t seed = 550;
-    for (const Index equal : {20, 40, 70, 200})
+    for (const Index equal : {20, 70, 200})
         for (const double below : {0.5, 0.7, 0.98})
             for (const double width : {0.0, 3e-3})
-                for (const Index block : {8, 16, 32})
+                for (const Index block : {8, 32})
                     for (const double tolerance : {1e-3, 1e-6}) {
                         generator g(++seed);
                         VectorXd values(side);
@@ -240,6 +240,7 @@ TEST_CASE("block Krylov: more equal eigenvalues than a block has vectors", "[sol
                         const MatrixXf a = with_eigenvalues(g, values);
                         CAPTURE(seed, equal, below, width, block, tolerance);
                         const auto found = iterate(a, k, limits_for(a, k, block, tolerance));
+                        if (equal < block && below < 0.9) CHECK(found.converged);
                         if (!found.converged) continue;
                         CAPTURE(found.dimension, found.missing);
                         const double noise =
@@ -250,7 +251,7 @@ TEST_CASE("block Krylov: more equal eigenvalues than a block has vectors", "[sol
 
 TEST_CASE("block Krylov: a rank within a narrow cluster", "[solver][krylov]") {
     // The cluster is not resolved, and its residuals are as small as it is narrow.
-    const Index side = 500;
+    const Index side = 300;
     std::uint64_t seed = 780;
     for (const Index k : {12, 24, 40})
         for (const double width : {1e-3, 5e-3})
