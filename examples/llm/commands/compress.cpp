@@ -88,15 +88,14 @@ bool is_complete(const json& job, const fs::path& output) {
 
 /// A result that is there already is not measured again.
 void require_texts(const json& report, const compress_arguments& a) {
-    for (const auto& [name, path] : named_texts(a.texts)) {
-        const auto measured = read_compression_report(report).texts;
+    const auto measured = read_compression_report(report).texts;
+    for (const auto& [name, path] : named_texts(a.texts))
         if (std::none_of(measured.begin(), measured.end(),
                          [&](const auto& text) { return text.name == name; }))
             throw nsvd::error(
                 fmt::format("{}: is there already, without the text '{}': measure it with "
                             "nsvd-llm evaluate, or give another --output",
                             a.output.string(), name));
-    }
 }
 
 void show(const output& json_out, const json& report) {
